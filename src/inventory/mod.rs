@@ -1,0 +1,46 @@
+//! Inventories as Ansible reads them: hosts with their merged variables. What a cluster is, is decided in `cluster`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// The variables of a host, merged with Ansible's precedence.
+///
+/// A vaulted value is `{"__ansible_vault": "…"}` and an unsafe one `{"__ansible_unsafe": "…"}`, as
+/// `ansible-inventory --list` writes them; a Jinja expression is the string it was written as.
+pub type Vars = serde_json::Map<String, Value>;
+
+/// Where something was written. Line and column count from 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Place {
+    pub file: String,
+    pub line: usize,
+    pub column: usize,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// A host of the inventory.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Host {
+    /// The inventory hostname.
+    pub name: String,
+    pub vars: Vars,
+    /// All groups the host is in, parents included, `all` left out; sorted.
+    pub groups: Vec<String>,
+    /// Where each top-level variable that won was written, where that is known.
+    pub places: BTreeMap<String, Place>,
+}
+
+/// All hosts, in the order of the inventory.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Inventory {
+    pub hosts: Vec<Host>,
+    /// What was read in a way its author may not have meant: a duplicate key, say.
+    pub warnings: Vec<String>,
+}

@@ -1,0 +1,1 @@
+//! The only sequencing of effects; knows no daemon.

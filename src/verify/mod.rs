@@ -1,0 +1,1 @@
+//! Expectation × observation, port by port.
