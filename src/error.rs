@@ -111,7 +111,7 @@ impl std::error::Error for Errors {}
 
 /// The known name nearest to `given`, close enough to be what was meant: `did you mean 'src_port'?`.
 pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let budget = (given.chars().count() / 3).max(1);
+    let budget = (given.chars().count().saturating_add(1) / 3).max(1);
     known
         .into_iter()
         .map(|name| (distance(given, name), name))

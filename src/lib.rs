@@ -20,5 +20,8 @@ pub mod error;
 pub mod host;
 pub mod inventory;
 pub mod plan;
+pub mod selector;
+pub mod service;
 pub mod transaction;
+pub mod value;
 pub mod verify;

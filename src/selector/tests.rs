@@ -1,0 +1,87 @@
+use super::*;
+use serde_json::json;
+
+fn members() -> Vec<Map<String, Value>> {
+    let list = json!([
+        {"pg_cluster": "pg-test", "pg_seq": 1, "pg_role": "primary", "n": 3, "tags": ["a", "b"]},
+        {"pg_cluster": "pg-test", "pg_seq": 2, "pg_role": "replica", "pg_offline_query": true},
+        {"pg_cluster": "pg-test", "pg_seq": 3, "pg_role": "offline", "pg_weight": 0}
+    ]);
+    list.as_array().unwrap().iter().map(|m| m.as_object().unwrap().clone()).collect()
+}
+
+fn select(text: &str) -> Result<Vec<u64>, Error> {
+    let candidates = Candidates::new(&members());
+    Ok(Selector::compile(text)?.select(&candidates)?.into_iter().map(|m| m.seq).collect())
+}
+
+#[test]
+fn the_selectors_of_the_text_select_what_the_text_says() {
+    for (text, expected) in [
+        ("[]", vec![1, 2, 3]),
+        ("[? pg_role == `primary` || pg_role == `offline` ]", vec![1, 3]),
+        ("[? pg_role == `primary`]", vec![1]),
+        ("[? pg_role == `offline` || pg_offline_query ]", vec![2, 3]),
+        ("[? pg_role == `replica` && !pg_offline_query]", vec![]),
+        ("[?pg_role=='replica']", vec![2]),
+        ("[?pg_role==`\"replica\"`]", vec![2]),
+        ("[?pg_seq > `1`]", vec![2, 3]),
+        ("[?contains(tags || `[]`, 'a')]", vec![1]),
+        ("[0:2]", vec![1, 2]),
+        ("[::-1]", vec![3, 2, 1]),
+        ("sort_by(@, &pg_seq)[-1:]", vec![3]),
+        ("[*]", vec![1, 2, 3]),
+        ("[].{pg_cluster: pg_cluster, pg_seq: pg_seq}", vec![1, 2, 3]),
+        ("[?avg(`[]`) == `null`]", vec![1, 2, 3]),
+    ] {
+        assert_eq!(select(text), Ok(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_bad_selector_says_what_and_where() {
+    for (text, part) in [
+        ("[? foo(pg_role) ]", "unknown function 'foo' at column 4"),
+        ("[? lenght(pg_role) > `1` ]", "did you mean 'length'"),
+        ("[? pg_role == ", "column 15"),
+        ("[ ]", "'[ ]' at column 1 selects nobody"),
+        ("", "is empty"),
+        ("[0]", "yields a map, no list"),
+        ("length(@)", "yields a number, no list"),
+        ("[].pg_role", "without pg_cluster and pg_seq"),
+        ("nothing", "yields null, no list"),
+        ("max(@)", "Runtime error"),
+    ] {
+        let e = select(text).unwrap_err().to_string();
+        assert!(e.contains(part), "{text}: {e}");
+    }
+}
+
+#[test]
+fn no_expression_exhausts_the_stack() {
+    assert!(select(&"[".repeat(4000)).is_err());
+    assert!(select(&"(".repeat(5000)).is_err());
+    assert!(select(&"!".repeat(4000)).is_err());
+    assert!(select(&format!("[?{}a]", "a.".repeat(2000))).is_err());
+    assert_eq!(select(&format!("[?{}pg_seq]", "!".repeat(190))), Ok(vec![1, 2, 3]));
+}
+
+#[test]
+fn a_legacy_literal_keeps_its_odd_characters() {
+    assert_eq!(rewrite_literals("[?a==`x y`]"), "[?a=='x y']");
+    assert_eq!(rewrite_literals("[?a==`1`]"), "[?a==`1`]");
+    assert_eq!(rewrite_literals("[?a==`it's`]"), "[?a==`\"it's\"`]");
+    assert_eq!(rewrite_literals("[?a=='`x`']"), "[?a=='`x`']");
+    assert_eq!(rewrite_literals("[?a==`x"), "[?a==`x");
+    assert_eq!(rewrite_literals("[?a==`ä`]"), "[?a=='ä']");
+}
+
+#[test]
+fn expressions_that_need_every_variable_are_recognised() {
+    for text in ["[?contains(keys(@), 'x')]", "[?length(values(@)) > `3`]", "[].*", "[?*]", "*"] {
+        assert!(needs_all_variables(text), "{text}");
+    }
+    for text in ["[]", "[*]", "[?pg_role == 'keys(']", "[?a && b]", "[*].{pg_seq: pg_seq, pg_cluster: pg_cluster}"] {
+        assert!(!needs_all_variables(text), "{text}");
+    }
+}

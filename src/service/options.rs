@@ -1,0 +1,200 @@
+//! The `default_server_options` string: HAProxy server keywords by an allow-list, so that no other keyword can be
+//! smuggled into a configuration. What the tool itself sets (address, check, port, backup) is refused here.
+
+use serde::Serialize;
+
+use crate::error::{Error, Errors, nearest};
+use crate::value;
+
+/// HAProxy `server` keywords (configuration manual, 5.2), checked, in the order they were written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct ServerOptions(Vec<(String, Option<String>)>);
+
+/// What kind of value a keyword takes.
+#[derive(Clone, Copy)]
+enum Kind {
+    Flag,
+    Time,
+    Number(u64, u64),
+    OneOf(&'static [&'static str]),
+}
+
+const KEYWORDS: [(&str, Kind); 21] = [
+    ("inter", Kind::Time),
+    ("fastinter", Kind::Time),
+    ("downinter", Kind::Time),
+    ("rise", Kind::Number(1, 1000)),
+    ("fall", Kind::Number(1, 1000)),
+    ("slowstart", Kind::Time),
+    ("maxconn", Kind::Number(0, 1_000_000)),
+    ("minconn", Kind::Number(0, 1_000_000)),
+    ("maxqueue", Kind::Number(0, 1_000_000)),
+    ("weight", Kind::Number(0, 256)),
+    ("on-marked-down", Kind::OneOf(&["shutdown-sessions"])),
+    ("on-marked-up", Kind::OneOf(&["shutdown-backup-sessions"])),
+    ("on-error", Kind::OneOf(&["fastinter", "fail-check", "sudden-death", "mark-down"])),
+    ("observe", Kind::OneOf(&["layer4"])),
+    ("error-limit", Kind::Number(1, 10_000)),
+    ("agent-inter", Kind::Time),
+    ("tcp-ut", Kind::Time),
+    ("send-proxy", Kind::Flag),
+    ("send-proxy-v2", Kind::Flag),
+    ("check-send-proxy", Kind::Flag),
+    ("log-bufsize", Kind::Number(1, 65536)),
+];
+
+/// Keywords that exist but that the tool sets itself.
+const OURS: [(&str, &str); 12] = [
+    ("check", "every server is checked"),
+    ("port", "use check_port"),
+    ("addr", "the check goes to the member's own address"),
+    ("backup", "use selector_backup"),
+    ("check-ssl", "use patroni_ssl_enabled"),
+    ("verify", "use patroni_ca_file"),
+    ("ca-file", "use patroni_ca_file"),
+    ("track", "the tool decides which servers track which"),
+    ("disabled", "use pg_weight: 0 to drain a member"),
+    ("cookie", "PostgreSQL connections carry no cookies"),
+    ("init-state", "the tool decides how a server starts"),
+    ("id", "the tool numbers nothing"),
+];
+
+impl ServerOptions {
+    /// The reference text's string, without `slowstart`: it scales `maxconn` too, so that a freshly promoted primary
+    /// admits a handful of connections in its first seconds (measured: 55 of 400).
+    pub fn reference() -> Self {
+        let pairs = [
+            ("inter", "3s"),
+            ("fastinter", "1s"),
+            ("downinter", "5s"),
+            ("rise", "3"),
+            ("fall", "3"),
+            ("on-marked-down", "shutdown-sessions"),
+            ("maxconn", "3000"),
+            ("maxqueue", "128"),
+            ("weight", "100"),
+        ];
+        Self(pairs.iter().map(|(k, v)| ((*k).to_owned(), Some((*v).to_owned()))).collect())
+    }
+
+    /// The value of a keyword.
+    pub fn get(&self, keyword: &str) -> Option<&str> {
+        self.0.iter().find(|(k, _)| k == keyword).and_then(|(_, v)| v.as_deref())
+    }
+
+    /// The `weight` of a member that has none of its own (HAProxy's own default is 1).
+    pub fn weight(&self) -> Option<u16> {
+        self.get("weight").and_then(|w| w.parse().ok())
+    }
+
+    /// As a configuration line has it, without `weight`: that stands on each server.
+    pub fn line(&self) -> String {
+        let words = self.0.iter().filter(|(k, _)| k != "weight").map(|(k, v)| match v {
+            Some(v) => format!("{k} {v}"),
+            None => k.clone(),
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    /// The longest time, in milliseconds, in which checks must have changed a server's state: for verification's
+    /// patience, not for HAProxy.
+    pub fn settle_ms(&self) -> u64 {
+        let time = |k: &str| self.get(k).and_then(|v| value::duration_ms(k, v).ok());
+        let inter = time("inter").unwrap_or(2000);
+        let fast = time("fastinter").unwrap_or(inter);
+        let down = time("downinter").unwrap_or(inter);
+        let times = |k: &str| self.get(k).and_then(|v| v.parse::<u64>().ok()).unwrap_or(3).saturating_sub(1);
+        let fall = inter.saturating_add(fast.saturating_mul(times("fall")));
+        let rise = down.saturating_add(fast.saturating_mul(times("rise")));
+        fall.max(rise)
+    }
+}
+
+/// Reads an options string.
+///
+/// # Errors
+/// Unknown keywords, keywords of the tool's own, missing and wrong values, a keyword twice.
+pub fn parse(text: &str) -> Result<ServerOptions, Errors> {
+    let mut errors = Errors::default();
+    let mut options: Vec<(String, Option<String>)> = Vec::new();
+    if let Some(bad) = text.chars().find(|c| c.is_control() || "\"'\\#`$".contains(*c)) {
+        return Err(Error::new("", format!("holds {bad:?}")).hint("plain keywords and numbers on one line").into());
+    }
+    let mut words = text.split(' ').filter(|w| !w.is_empty());
+    while let Some(word) = words.next() {
+        if let Some((_, why)) = OURS.iter().find(|(k, _)| *k == word) {
+            errors.push(Error::new("", format!("'{word}' is set by pgsvc")).hint(*why));
+            break;
+        }
+        let Some((_, kind)) = KEYWORDS.iter().find(|(k, _)| *k == word) else {
+            errors.push(unknown(word));
+            break;
+        };
+        let given = if matches!(kind, Kind::Flag) { None } else { Some(words.next()) };
+        if options.iter().any(|(k, _)| k == word) {
+            errors.push(Error::new("", format!("'{word}' stands twice")));
+        }
+        match check(word, *kind, given) {
+            Ok(value) => options.push((word.to_owned(), value)),
+            Err(e) => errors.push(e),
+        }
+    }
+    errors.finish(ServerOptions(options))
+}
+
+fn unknown(word: &str) -> Error {
+    let error = Error::new("", format!("unknown keyword '{}'", word.escape_debug()));
+    match nearest(word, KEYWORDS.iter().map(|(k, _)| *k)) {
+        Some(near) => error.hint(format!("did you mean '{near}'?")),
+        None => error.hint(format!("known keywords: {}", KEYWORDS.map(|(k, _)| k).join(", "))),
+    }
+}
+
+/// `given`: `None` for a flag, `Some(None)` where the value is missing.
+fn check(word: &str, kind: Kind, given: Option<Option<&str>>) -> Result<Option<String>, Error> {
+    let Some(given) = given else { return Ok(None) };
+    let Some(text) = given else {
+        return Err(Error::new("", format!("'{word}' has no value")));
+    };
+    match kind {
+        Kind::Flag => {}
+        Kind::Time => {
+            value::duration_ms(word, text)?;
+        }
+        Kind::Number(low, high) => {
+            value::integer(word, &serde_json::Value::from(text), low, high)?;
+        }
+        Kind::OneOf(known) => {
+            if !known.contains(&text) {
+                return Err(Error::new(word, format!("'{text}' is not valid"))
+                    .hint(format!("one of {}", known.join(", "))));
+            }
+        }
+    }
+    Ok(Some(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "inter 3s fastinter 1s downinter 5s rise 3 fall 3 on-marked-down shutdown-sessions slowstart 30s maxconn 3000 maxqueue 128 weight 100";
+
+    #[test]
+    fn the_reference_texts_string_is_kept_word_for_word_but_for_the_weight() {
+        let options = parse(TEXT).unwrap();
+        assert_eq!(options.line(), TEXT.strip_suffix(" weight 100").unwrap());
+        assert_eq!(options.weight(), Some(100));
+        assert_eq!(options.settle_ms(), 7000);
+    }
+
+    #[test]
+    fn no_keyword_can_be_smuggled_in() {
+        for bad in ["inter 3s\n  server x 1.2.3.4:1", "check", "port 1", "backup", "ssl", "inter", "rise x", "inter 0.5s",
+            "weight 257", "inter 3s inter 3s", "inter 3s # x", "external-check command", "on-marked-down ignore"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        assert!(parse("intre 3s").unwrap_err().to_string().contains("did you mean 'inter'"));
+    }
+}
