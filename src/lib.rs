@@ -20,6 +20,7 @@ pub mod error;
 pub mod host;
 pub mod inventory;
 pub mod plan;
+pub mod resolve;
 pub mod selector;
 pub mod service;
 pub mod transaction;

@@ -289,6 +289,23 @@ fn unknown_function(text: &str) -> Option<(String, usize)> {
     None
 }
 
+/// The names an expression mentions outside its literals: the variables it may need.
+pub fn identifiers(text: &str) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    let mut word = String::new();
+    for (_, c) in outside_quotes(text).chain([(0, ' ')]) {
+        if c.is_ascii_alphanumeric() || c == '_' {
+            word.push(c);
+        } else if !word.is_empty() {
+            let name = std::mem::take(&mut word);
+            if !name.starts_with(|c: char| c.is_ascii_digit()) && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
+
 /// Whether an expression needs variables that it does not name (`keys(@)`, `values(@)`, `*`): such a selector cannot be
 /// served from members of which only selected variables were collected.
 pub fn needs_all_variables(text: &str) -> bool {

@@ -267,8 +267,9 @@ impl Entry<'_> {
             }
         }
         sources.dedup();
-        if sources.len() > 1 && sources.contains(&Source::Any) {
-            self.bad(field, "'*' stands beside other addresses", "'*' is all of them");
+        let v4 = |s: &Source| matches!(s, Source::Vip | Source::Address(IpAddr::V4(_)));
+        if sources.contains(&Source::Any) && sources.iter().any(v4) {
+            self.bad(field, "'*' stands beside other addresses", "'*' is every IPv4 address of the node; '::' adds IPv6");
         }
         sources
     }

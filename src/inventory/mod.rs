@@ -1,5 +1,8 @@
 //! Inventories as Ansible reads them: hosts with their merged variables. What a cluster is, is decided in `cluster`.
 
+pub mod cluster;
+pub mod member;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -43,4 +46,9 @@ pub struct Inventory {
     pub hosts: Vec<Host>,
     /// What was read in a way its author may not have meant: a duplicate key, say.
     pub warnings: Vec<String>,
+}
+
+/// stub
+pub fn needed(vars: &Vars, name: &str, _host: &str) -> Result<Option<Value>, crate::error::Error> {
+    Ok(vars.get(name).cloned())
 }

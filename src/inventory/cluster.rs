@@ -1,0 +1,250 @@
+//! Members grouped into clusters, and each cluster's set of services. Who serves what is decided in `resolve`.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::member::{self, Member};
+use super::{Vars, needed};
+use crate::error::{Error, Errors};
+use crate::service::{self, Dialect, Service, Target};
+use crate::{selector, value};
+
+/// A cluster with all that is known of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Cluster {
+    pub name: String,
+    /// By `pg_seq`.
+    pub members: Vec<Member>,
+    /// In the order they were defined.
+    pub services: Vec<Service>,
+    /// `vip_address`, without its mask.
+    pub vip: Option<IpAddr>,
+    /// A CA that Patroni's certificate is verified against: a path on the load balancer (`patroni_ca_file`).
+    pub patroni_ca: Option<String>,
+}
+
+/// Service lists said by a task or on a command line: they take the place of the members' variables.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Overrides {
+    pub services: Option<Value>,
+    pub services_extra: Option<Value>,
+    pub default_services: Option<Value>,
+    /// Members carry only selected variables: selectors that need all are refused.
+    pub collected: bool,
+}
+
+/// Variables that are the cluster's, and so the same on all of its members.
+const SHARED: [&str; 7] = [
+    "pg_services", "pg_services_extra", "pg_default_services", "pg_default_service_dest", "vip_address",
+    "pg_vip_address", "patroni_ca_file",
+];
+
+/// The names of the clusters that hosts are members of, sorted; hosts without `pg_cluster` are members of none.
+pub fn names<'a>(hosts: impl IntoIterator<Item = &'a Vars>) -> Vec<String> {
+    let mut names: Vec<String> = hosts
+        .into_iter()
+        .filter_map(|vars| value::given(vars.get("pg_cluster")))
+        .filter_map(|v| value::text("pg_cluster", v).ok())
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Builds one cluster from the hosts that name it in `pg_cluster`.
+///
+/// # Errors
+/// All that is wrong with its members and services.
+pub fn build(name: &str, hosts: &[(&str, &Vars)], overrides: &Overrides) -> Result<Cluster, Errors> {
+    let mut errors = Errors::default();
+    let mut members: Vec<Member> = Vec::new();
+    let mine = |vars: &Vars| vars.get("pg_cluster").is_some_and(|v| value::text("", v).is_ok_and(|t| t == name));
+    let hosts: Vec<_> = hosts.iter().filter(|(_, vars)| mine(vars)).collect();
+    for (host, vars) in &hosts {
+        if let Some(m) = errors.take(member::parse(host, vars)) {
+            members.push(m);
+        }
+    }
+    if hosts.is_empty() {
+        return Err(Error::new(format!("cluster '{name}'"), "has no members")
+            .hint("give its hosts pg_cluster and pg_seq")
+            .into());
+    }
+    members.sort_by(|a, b| (a.seq, &a.host).cmp(&(b.seq, &b.host)));
+    duplicates(&mut errors, name, &members);
+    let shared = shared(&mut errors, name, &hosts);
+    let services = services(&mut errors, name, &shared, overrides);
+    for service in &services {
+        selectors(&mut errors, name, service, &members, overrides.collected);
+    }
+    let vip = vip(&mut errors, name, &shared, &services);
+    let patroni_ca = shared.get("patroni_ca_file").and_then(|v| path(&mut errors, name, v));
+    errors.finish(Cluster { name: name.to_owned(), members, services, vip, patroni_ca })
+}
+
+fn duplicates(errors: &mut Errors, cluster: &str, members: &[Member]) {
+    for pair in members.windows(2) {
+        if let [a, b] = pair
+            && a.seq == b.seq
+        {
+            let what = format!("pg_seq {} is both {}'s and {}'s", a.seq, a.host, b.host);
+            errors.push(Error::new(format!("cluster '{cluster}'"), what).hint("every member needs a number of its own"));
+        }
+    }
+}
+
+/// The cluster's own variables, which all members must agree on.
+fn shared(errors: &mut Errors, cluster: &str, hosts: &[&(&str, &Vars)]) -> Vars {
+    let mut found = Vars::new();
+    for name in SHARED {
+        let mut values: BTreeMap<String, (&str, Value)> = BTreeMap::new();
+        for (host, vars) in hosts {
+            match needed(vars, name, host) {
+                Ok(Some(v)) if !v.is_null() => {
+                    values.entry(v.to_string()).or_insert((host, v));
+                }
+                Ok(_) => {}
+                Err(e) => errors.push(e),
+            }
+        }
+        let mut values = values.into_values();
+        if let Some((first, v)) = values.next() {
+            if let Some((second, _)) = values.next() {
+                let what = format!("{name} differs between {first} and {second}");
+                errors.push(Error::new(format!("cluster '{cluster}'"), what).hint("set it once, for the cluster's group"));
+            }
+            found.insert(name.to_owned(), v);
+        }
+    }
+    found
+}
+
+/// Which lists make the set: v1.5's `pg_services` is the whole of it and `pg_services_extra` adds; today's
+/// `pg_default_services` is the base and `pg_services` adds.
+fn services(errors: &mut Errors, cluster: &str, shared: &Vars, overrides: &Overrides) -> Vec<Service> {
+    let pick = |said: &Option<Value>, name: &str| said.clone().or_else(|| shared.get(name).cloned());
+    let base = list(errors, cluster, "pg_default_services", pick(&overrides.default_services, "pg_default_services"));
+    let own = list(errors, cluster, "pg_services", pick(&overrides.services, "pg_services"));
+    let extra = list(errors, cluster, "pg_services_extra", pick(&overrides.services_extra, "pg_services_extra"));
+    let adds = own.iter().any(|s| service::dialect_of(s) == Some(Dialect::V2));
+    let mut entries = match (base.is_empty(), own.is_empty() || adds) {
+        (false, _) => base,
+        (true, true) => service::defaults(),
+        (true, false) => Vec::new(),
+    };
+    entries.extend(own);
+    entries.extend(extra);
+    let pool = match value::given(shared.get("pg_default_service_dest")) {
+        None => Target::Pgbouncer,
+        Some(v) => {
+            let read = service::parse_target("pg_default_service_dest", v);
+            errors.take(read.map_err(|e| e.within(&format!("cluster '{cluster}'")))).unwrap_or(Target::Pgbouncer)
+        }
+    };
+    let mut services: Vec<Service> = Vec::new();
+    for (i, entry) in entries.iter().enumerate() {
+        if let Some(service) = errors.take(service::parse(entry, i, cluster, pool)) {
+            services.push(service);
+        }
+    }
+    twice(errors, cluster, &services);
+    services
+}
+
+fn list(errors: &mut Errors, cluster: &str, name: &str, v: Option<Value>) -> Vec<Value> {
+    let entries = match v {
+        None | Some(Value::Null) => return Vec::new(),
+        Some(Value::String(s)) if s.trim().is_empty() => return Vec::new(),
+        Some(Value::Array(list)) => list,
+        Some(other) => {
+            let what = format!("{name}: {} is no list of services", value::show(&other));
+            errors.push(Error::new(format!("cluster '{cluster}'"), what).hint("a list of maps: - name: …"));
+            return Vec::new();
+        }
+    };
+    let dialects: Vec<_> = entries.iter().filter_map(|e| Some((service::dialect_of(e)?, e))).collect();
+    let of = |d: Dialect| {
+        dialects.iter().find(|(x, _)| *x == d).map(|(_, e)| e.get("name").map_or("?".into(), |n| value::text("", n).unwrap_or_default()))
+    };
+    if let (Some(one), Some(two)) = (of(Dialect::V1), of(Dialect::V2)) {
+        let what = format!("{name} mixes two dialects: '{one}' has src_port, '{two}' has port");
+        errors.push(Error::new(format!("cluster '{cluster}'"), what).hint("write all entries of a list the same way"));
+    }
+    entries
+}
+
+fn twice(errors: &mut Errors, cluster: &str, services: &[Service]) {
+    for (i, service) in services.iter().enumerate() {
+        let earlier = services.iter().take(i);
+        for other in earlier {
+            let place = || format!("service '{}' of {cluster}", service.name);
+            if other.name == service.name {
+                errors.push(Error::new(place(), "is defined twice").hint("names are unique within a cluster"));
+            } else if other.port == service.port && overlap(other, service) {
+                let what = format!("port {} is also that of service '{}'", service.port, other.name);
+                errors.push(Error::new(place(), what).hint("HAProxy would share it half and half between the two"));
+            }
+        }
+    }
+}
+
+/// Whether two services of one cluster listen on a common address.
+pub fn overlap(a: &Service, b: &Service) -> bool {
+    use service::Source::Any;
+    a.sources.contains(&Any) || b.sources.contains(&Any) || a.sources.iter().any(|s| b.sources.contains(s))
+}
+
+/// Compiles the selectors, and looks at the variables they name.
+fn selectors(errors: &mut Errors, cluster: &str, service: &Service, members: &[Member], collected: bool) {
+    let both = [("selector", Some(&service.selector)), ("selector_backup", service.selector_backup.as_ref())];
+    for (field, text) in both.into_iter().filter_map(|(f, t)| Some((f, t?))) {
+        let place = format!("service '{}' of {cluster}: {field}", service.name);
+        if errors.take(selector::Selector::compile(text).map_err(|e| e.within(&place))).is_none() {
+            continue;
+        }
+        if collected && selector::needs_all_variables(text) {
+            errors.push(Error::new(place, format!("'{text}' needs every variable of a member, and only named ones are collected"))
+                .hint("name the variables it means, or pass `members` to the module yourself"));
+        }
+        for name in selector::identifiers(text) {
+            for m in members {
+                if let Err(e) = needed(&m.vars, &name, &m.host) {
+                    errors.push(e);
+                }
+            }
+        }
+    }
+}
+
+fn vip(errors: &mut Errors, cluster: &str, shared: &Vars, services: &[Service]) -> Option<IpAddr> {
+    let given = ["vip_address", "pg_vip_address"].into_iter().find_map(|n| Some((n, value::given(shared.get(n))?)));
+    let place = format!("cluster '{cluster}'");
+    let Some((name, v)) = given else {
+        for s in services.iter().filter(|s| s.sources.contains(&service::Source::Vip)) {
+            errors.push(Error::new(format!("service '{}' of {cluster}", s.name), "listens on the cluster's VIP, and the cluster has none")
+                .hint("set vip_address, or src_ip: \"*\""));
+        }
+        return None;
+    };
+    let text = errors.take(value::text(name, v).map_err(|e| e.within(&place)))?;
+    let bare = text.split('/').next().unwrap_or_default();
+    match bare.parse() {
+        Ok(ip) => Some(ip),
+        Err(_) => {
+            errors.push(Error::new(place, format!("{name}: {} is no IP address", value::show(v))));
+            None
+        }
+    }
+}
+
+/// An absolute path that may stand unquoted in a configuration.
+fn path(errors: &mut Errors, cluster: &str, v: &Value) -> Option<String> {
+    let v = value::given(Some(v))?;
+    let read = value::word("patroni_ca_file", v, "/-_.", 255).and_then(|p| {
+        if p.starts_with('/') { Ok(p) } else { Err(Error::new("patroni_ca_file", format!("'{p}' is no absolute path"))) }
+    });
+    errors.take(read.map_err(|e| e.within(&format!("cluster '{cluster}'"))))
+}

@@ -1,0 +1,183 @@
+//! A member of a cluster: an instance with its address, ports and variables. No service may be known here.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Vars, needed};
+use crate::error::{Error, Errors, nearest};
+use crate::value;
+
+/// Roles of the inventory (`pg_role`). Only the first two change places at a failover.
+pub const ROLES: [&str; 5] = ["primary", "replica", "offline", "standby", "delayed"];
+
+/// One instance of a cluster.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Member {
+    /// The inventory hostname.
+    pub host: String,
+    pub cluster: String,
+    /// `pg_seq`.
+    pub seq: u64,
+    /// `<cluster>-<seq>`: the server's name in HAProxy, and the instance's name in the field.
+    pub instance: String,
+    /// An IP address or a name the load balancer resolves.
+    pub address: String,
+    /// `pg_role` of the inventory; `replica` where none is given.
+    pub role: String,
+    pub pg_port: u16,
+    pub pgbouncer_port: u16,
+    pub patroni_port: u16,
+    pub pg_exporter_port: u16,
+    /// Patroni's API speaks TLS (`patroni_ssl_enabled`).
+    pub patroni_ssl: bool,
+    /// `pg_weight`, 0 to 256; 0 drains the member.
+    pub weight: Option<u16>,
+    /// All variables a selector may name, the known ones with their proper types.
+    #[serde(skip)]
+    pub vars: Vars,
+}
+
+impl Member {
+    /// Whether Patroni may make it primary or replica at a failover, as far as the inventory tells.
+    pub fn changes_role(&self) -> bool {
+        matches!(self.role.as_str(), "primary" | "replica")
+    }
+}
+
+/// Reads a member from its variables.
+///
+/// # Errors
+/// Everything that is missing, of the wrong type, vaulted or not yet templated.
+pub fn parse(host: &str, vars: &Vars) -> Result<Member, Errors> {
+    let mut reader = Reader { host, vars, errors: Errors::default() };
+    let cluster = reader.word("pg_cluster");
+    let seq = reader.required("pg_seq").and_then(|v| reader.keep(value::integer("pg_seq", &v, 0, 999_999)));
+    let role = reader.role();
+    let ports = [
+        reader.port("pg_port", 5432),
+        reader.port("pgbouncer_port", 6432),
+        reader.port("patroni_port", 8008),
+        reader.port("pg_exporter_port", 9630),
+    ];
+    let patroni_ssl = reader.boolean("patroni_ssl_enabled");
+    let offline = reader.boolean("pg_offline_query");
+    let weight = reader
+        .get("pg_weight")
+        .and_then(|v| reader.keep(value::integer("pg_weight", &v, 0, 256)))
+        .and_then(|n| u16::try_from(n).ok());
+    let address = reader.address();
+    let (Some(cluster), Some(seq), Some(address)) = (cluster, seq, address) else { return Err(reader.errors) };
+    let [pg_port, pgbouncer_port, patroni_port, pg_exporter_port] = ports;
+    let mut member = Member {
+        host: host.to_owned(), instance: format!("{cluster}-{seq}"), cluster, seq, address, role, pg_port,
+        pgbouncer_port, patroni_port, pg_exporter_port, patroni_ssl, weight, vars: vars.clone(),
+    };
+    normalise(&mut member, offline);
+    reader.errors.finish(member)
+}
+
+/// Strings that are numbers or booleans become what they mean: `"false"` is truthy in JMESPath.
+fn normalise(member: &mut Member, offline_query: bool) {
+    let typed = [
+        ("pg_cluster", Value::from(member.cluster.clone())),
+        ("pg_seq", Value::from(member.seq)),
+        ("pg_role", Value::from(member.role.clone())),
+        ("inventory_hostname", Value::from(member.host.clone())),
+        ("instance", Value::from(member.instance.clone())),
+    ];
+    let present = [
+        ("pg_offline_query", Value::from(offline_query)),
+        ("patroni_ssl_enabled", Value::from(member.patroni_ssl)),
+        ("pg_port", Value::from(member.pg_port)),
+        ("pgbouncer_port", Value::from(member.pgbouncer_port)),
+        ("patroni_port", Value::from(member.patroni_port)),
+        ("pg_exporter_port", Value::from(member.pg_exporter_port)),
+        ("pg_weight", member.weight.map_or(Value::Null, Value::from)),
+    ];
+    for (name, v) in typed {
+        member.vars.insert(name.into(), v);
+    }
+    for (name, v) in present {
+        if let Some(slot) = member.vars.get_mut(name) {
+            *slot = v;
+        }
+    }
+}
+
+struct Reader<'a> {
+    host: &'a str,
+    vars: &'a Vars,
+    errors: Errors,
+}
+
+impl Reader<'_> {
+    fn keep<T>(&mut self, result: Result<T, Error>) -> Option<T> {
+        let place = format!("host '{}'", self.host);
+        self.errors.take(result.map_err(|e| e.within(&place)))
+    }
+
+    fn get(&mut self, name: &str) -> Option<Value> {
+        match needed(self.vars, name, self.host) {
+            Ok(v) => value::given(v.as_ref()).cloned(),
+            Err(e) => {
+                self.errors.push(e);
+                None
+            }
+        }
+    }
+
+    fn required(&mut self, name: &str) -> Option<Value> {
+        let before = self.errors.0.len();
+        let found = self.get(name);
+        if found.is_none() && self.errors.0.len() == before {
+            let place = format!("host '{}'", self.host);
+            self.errors.push(Error::new(place, format!("has no {name}")).hint(
+                "every member of a cluster needs pg_cluster (the cluster's name) and pg_seq (its number in it)",
+            ));
+        }
+        found
+    }
+
+    fn word(&mut self, name: &str) -> Option<String> {
+        let v = self.required(name)?;
+        self.keep(value::word(name, &v, "-_.", 63))
+    }
+
+    fn port(&mut self, name: &str, default: u16) -> u16 {
+        self.get(name).and_then(|v| self.keep(value::port(name, &v))).unwrap_or(default)
+    }
+
+    fn boolean(&mut self, name: &str) -> bool {
+        self.get(name).and_then(|v| self.keep(value::boolean(name, &v))).unwrap_or(false)
+    }
+
+    fn role(&mut self) -> String {
+        let Some(v) = self.get("pg_role") else { return "replica".into() };
+        let Some(role) = self.keep(value::text("pg_role", &v)) else { return String::new() };
+        if !ROLES.contains(&role.as_str()) {
+            let error = Error::new("pg_role", format!("unknown role '{}'", role.escape_debug()));
+            let hint = match nearest(&role, ROLES) {
+                Some(near) => format!("did you mean '{near}'?"),
+                None => format!("one of {}", ROLES.join(", ")),
+            };
+            self.keep::<()>(Err(error.hint(hint)));
+        }
+        role
+    }
+
+    /// The inventory hostname where it is an address (Pigsty's way), else `ansible_host`, else the name itself.
+    fn address(&mut self) -> Option<String> {
+        let own = self.host.trim_matches(['[', ']']);
+        if let Ok(ip) = own.parse::<std::net::IpAddr>() {
+            return Some(ip.to_string());
+        }
+        let host = self.get("ansible_host").unwrap_or_else(|| Value::from(self.host));
+        let name = if self.vars.contains_key("ansible_host") { "ansible_host" } else { "inventory hostname" };
+        let text = self.keep(value::word(name, &host, "-_.:", 253))?;
+        match text.parse::<std::net::IpAddr>() {
+            Ok(ip) => Some(ip.to_string()),
+            Err(_) if text.contains(':') => self.keep(Err(Error::new(name, format!("'{text}' is no address")))),
+            Err(_) => Some(text),
+        }
+    }
+}

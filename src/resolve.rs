@@ -1,0 +1,352 @@
+//! Services × members → who serves which port, in which tier, under which live role. Pure and ordered.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::error::{Error, Errors};
+use crate::inventory::cluster::Cluster;
+use crate::inventory::member::Member;
+use crate::selector::{self, Candidates, Selector};
+use crate::service::{CheckPort, Service, ServerOptions, Source, Target};
+
+/// Whose word counts for a member's role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RoleSource {
+    /// Patroni's, live: primary and replica of the inventory change places at a failover.
+    #[default]
+    Patroni,
+    /// The inventory's `pg_role`, as upstream renders it.
+    Inventory,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    Active,
+    /// Serves when the active tier is empty.
+    Backup,
+}
+
+/// The live role under which a member is in a tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    Always,
+    Primary,
+    Replica,
+}
+
+/// What the check path says of the member that a port leads to (Patroni manual, "Health check endpoints").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expectation {
+    /// The one primary: not in recovery.
+    Primary,
+    /// The leader; in a standby cluster it is in recovery.
+    Leader,
+    /// A member in recovery.
+    Replica,
+    /// A member of the active tier while one is healthy, else one of the backup tier.
+    ReadOnly,
+    /// A member whose own check passes; nothing is known of its role.
+    Check,
+}
+
+/// A member as one service sees it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Server {
+    pub instance: String,
+    pub address: String,
+    /// The target port on the member.
+    pub port: u16,
+    pub check_port: u16,
+    pub check_ssl: bool,
+    pub weight: u16,
+    /// Where it belongs while Patroni says primary, and while it says replica.
+    pub as_primary: Option<Tier>,
+    pub as_replica: Option<Tier>,
+    pub patroni_port: u16,
+    pub patroni_ssl: bool,
+    pub pg_port: u16,
+}
+
+impl Server {
+    /// The roles under which the load balancer must see the member in `tier`.
+    ///
+    /// A backup that is active under the other role needs no role check of its own: while it has that role and is well,
+    /// the active tier is not empty and the backup tier is not asked.
+    pub fn when(&self, tier: Tier) -> Option<When> {
+        let is = |t: Option<Tier>| t == Some(tier);
+        let other_active = |t: Option<Tier>| tier == Tier::Backup && t == Some(Tier::Active);
+        match (is(self.as_primary), is(self.as_replica)) {
+            (true, true) => Some(When::Always),
+            (true, false) if other_active(self.as_replica) => Some(When::Always),
+            (false, true) if other_active(self.as_primary) => Some(When::Always),
+            (true, false) => Some(When::Primary),
+            (false, true) => Some(When::Replica),
+            (false, false) => None,
+        }
+    }
+
+    /// The tier it belongs to under a live role.
+    pub fn tier(&self, primary: bool) -> Option<Tier> {
+        if primary { self.as_primary } else { self.as_replica }
+    }
+
+    pub fn conditional(&self) -> bool {
+        self.as_primary != self.as_replica
+    }
+}
+
+/// A service of a cluster with the members that may serve it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ResolvedService {
+    pub cluster: String,
+    pub service: String,
+    /// `<cluster>-<service>`: the listener's name.
+    pub listener: String,
+    pub binds: Vec<SocketAddr>,
+    /// By `pg_seq`; members that serve in no tier under any role are left out.
+    pub servers: Vec<Server>,
+    pub expectation: Expectation,
+    pub check_url: String,
+    pub check_code: u16,
+    /// The service's own check asks Patroni, so that its port and TLS are Patroni's.
+    pub check_is_patroni: bool,
+    pub maxconn: u32,
+    pub balance: String,
+    pub options: ServerOptions,
+    pub ca_file: Option<String>,
+}
+
+impl ResolvedService {
+    pub fn port(&self) -> u16 {
+        self.binds.first().map_or(0, SocketAddr::port)
+    }
+
+    /// The members that may ever be in a tier.
+    pub fn tier(&self, tier: Tier) -> Vec<(&Server, When)> {
+        self.servers.iter().filter_map(|s| Some((s, s.when(tier)?))).collect()
+    }
+
+    /// Whether the load balancer must tell the tiers apart by the live role.
+    pub fn follows_roles(&self) -> bool {
+        self.servers.iter().any(Server::conditional)
+    }
+}
+
+/// What a check path expects, by Patroni's own rules.
+pub fn expectation(check_url: &str, is_patroni: bool) -> Expectation {
+    if !is_patroni {
+        return Expectation::Check;
+    }
+    let path = check_url.split('?').next().unwrap_or_default().trim_matches('/');
+    match path {
+        "" | "primary" | "master" | "read-write" => Expectation::Primary,
+        "leader" | "standby-leader" | "standby_leader" => Expectation::Leader,
+        "replica" | "sync" | "synchronous" | "async" | "asynchronous" | "quorum" => Expectation::Replica,
+        p if p.starts_with("read-only") => Expectation::ReadOnly,
+        _ => Expectation::Check,
+    }
+}
+
+/// Resolves all services of a cluster.
+///
+/// # Errors
+/// Selectors that select something else than members.
+pub fn cluster(cluster: &Cluster, roles: RoleSource) -> Result<Vec<ResolvedService>, Errors> {
+    let mut errors = Errors::default();
+    let scenarios = Scenarios::new(&cluster.members, roles);
+    let mut resolved = Vec::new();
+    for service in &cluster.services {
+        if let Some(r) = errors.take(one(cluster, service, &scenarios)) {
+            resolved.push(r);
+        }
+    }
+    errors.finish(resolved)
+}
+
+fn one(cluster: &Cluster, service: &Service, scenarios: &Scenarios) -> Result<ResolvedService, Errors> {
+    let place = format!("service '{}' of {}", service.name, cluster.name);
+    let mut errors = Errors::default();
+    let chosen = |field: &str, text: &str, errors: &mut Errors| {
+        let read = scenarios.choose(&cluster.name, text);
+        errors.take(read.map_err(|e| e.within(&format!("{place}: {field}"))))
+    };
+    let active = chosen("selector", &service.selector, &mut errors);
+    let none = || Some(vec![(false, false); cluster.members.len()]);
+    let backup = match &service.selector_backup {
+        None => none(),
+        Some(text) => chosen("selector_backup", text, &mut errors),
+    };
+    let (Some(active), Some(backup)) = (active, backup) else { return Err(errors) };
+    let tier = |a: bool, b: bool| match (a, b) {
+        (_, true) => Some(Tier::Backup),
+        (true, false) => Some(Tier::Active),
+        (false, false) => None,
+    };
+    let mut servers = Vec::new();
+    for ((m, a), b) in cluster.members.iter().zip(active).zip(backup) {
+        let (as_primary, as_replica) = (tier(a.0, b.0), tier(a.1, b.1));
+        if as_primary.is_some() || as_replica.is_some() {
+            servers.push(server(m, service, as_primary, as_replica));
+        }
+    }
+    let check_is_patroni = service.check_port == CheckPort::Patroni;
+    errors.finish(ResolvedService {
+        cluster: cluster.name.clone(),
+        service: service.name.clone(),
+        listener: format!("{}-{}", cluster.name, service.name),
+        binds: service.sources.iter().filter_map(|s| bind(s, cluster.vip, service.port)).collect(),
+        servers,
+        expectation: expectation(&service.check_url, check_is_patroni),
+        check_url: service.check_url.clone(),
+        check_code: service.check_code,
+        check_is_patroni,
+        maxconn: service.maxconn,
+        balance: service.balance.clone(),
+        options: service.options.clone(),
+        ca_file: cluster.patroni_ca.clone(),
+    })
+}
+
+fn bind(source: &Source, vip: Option<IpAddr>, port: u16) -> Option<SocketAddr> {
+    let ip = match source {
+        Source::Any => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        Source::Vip => vip?,
+        Source::Address(ip) => *ip,
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+fn server(m: &Member, service: &Service, as_primary: Option<Tier>, as_replica: Option<Tier>) -> Server {
+    let port = match service.target {
+        Target::Postgres => m.pg_port,
+        Target::Pgbouncer => m.pgbouncer_port,
+        Target::Port(p) => p,
+    };
+    let (check_port, check_ssl) = match service.check_port {
+        CheckPort::Patroni => (m.patroni_port, m.patroni_ssl),
+        CheckPort::PgExporter => (m.pg_exporter_port, false),
+        CheckPort::Port(p) => (p, false),
+    };
+    Server {
+        instance: m.instance.clone(),
+        address: m.address.clone(),
+        port,
+        check_port,
+        check_ssl,
+        weight: m.weight.or_else(|| service.options.weight()).unwrap_or(100),
+        as_primary,
+        as_replica,
+        patroni_port: m.patroni_port,
+        patroni_ssl: m.patroni_ssl,
+        pg_port: m.pg_port,
+    }
+}
+
+/// The members under every distribution of the live roles that matters: each member that changes roles is primary once.
+struct Scenarios {
+    seqs: Vec<u64>,
+    changes: Vec<bool>,
+    /// Who is primary (an index), and the members as they then are.
+    all: Vec<(Option<usize>, Candidates)>,
+}
+
+impl Scenarios {
+    fn new(members: &[Member], roles: RoleSource) -> Self {
+        let changes: Vec<bool> =
+            members.iter().map(|m| roles == RoleSource::Patroni && m.changes_role()).collect();
+        let inventory: Option<usize> = members.iter().position(|m| m.role == "primary");
+        let mut primaries: Vec<Option<usize>> =
+            changes.iter().enumerate().filter(|(_, c)| **c).map(|(i, _)| Some(i)).collect();
+        // The inventory's own primary first: members whose role is fixed are judged by that scenario.
+        primaries.sort_by_key(|p| *p != inventory);
+        if primaries.len() < 2 {
+            primaries.push(None);
+        }
+        let as_written = |m: &Member| m.vars.clone();
+        let all = if changes.contains(&true) {
+            primaries.into_iter().map(|p| (p, Candidates::new(&scenario(members, &changes, p)))).collect()
+        } else {
+            vec![(inventory, Candidates::new(&members.iter().map(as_written).collect::<Vec<_>>()))]
+        };
+        Self { seqs: members.iter().map(|m| m.seq).collect(), changes, all }
+    }
+
+    /// For each member: selected as primary, selected as replica. For a member of a fixed role both are the same.
+    fn choose(&self, cluster: &str, text: &str) -> Result<Vec<(bool, bool)>, Error> {
+        let selector = Selector::compile(text)?;
+        // An expression that does not look at roles gives the same answer in every scenario.
+        let names = selector::identifiers(text);
+        let blind = !names.iter().any(|n| n == "pg_role") && !selector::needs_all_variables(text);
+        let mut rows: Vec<(Option<usize>, Vec<bool>)> = Vec::new();
+        for (primary, candidates) in &self.all {
+            let found = selector.select(candidates)?;
+            let row = self.seqs.iter().map(|s| found.iter().any(|f| f.seq == *s && f.cluster == cluster)).collect();
+            rows.push((*primary, row));
+            if blind {
+                break;
+            }
+        }
+        let at = |row: Option<&(Option<usize>, Vec<bool>)>, i: usize| row.and_then(|(_, r)| r.get(i)).copied();
+        let answer = |i: usize, changes: bool| {
+            let first = at(rows.first(), i).unwrap_or(false);
+            if blind || !changes {
+                return (first, first);
+            }
+            let as_primary = at(rows.iter().find(|(p, _)| *p == Some(i)), i).unwrap_or(first);
+            let as_replica = at(rows.iter().find(|(p, _)| *p != Some(i)), i).unwrap_or(first);
+            (as_primary, as_replica)
+        };
+        Ok(self.changes.iter().enumerate().map(|(i, c)| answer(i, *c)).collect())
+    }
+}
+
+fn scenario(members: &[Member], changes: &[bool], primary: Option<usize>) -> Vec<crate::inventory::Vars> {
+    let role = |i: usize, m: &Member| match (changes.get(i), primary == Some(i)) {
+        (Some(true), true) => "primary".to_owned(),
+        (Some(true), false) => "replica".to_owned(),
+        _ => m.role.clone(),
+    };
+    let with_role = |(i, m): (usize, &Member)| {
+        let mut vars = m.vars.clone();
+        vars.insert("pg_role".into(), Value::from(role(i, m)));
+        vars
+    };
+    members.iter().enumerate().map(with_role).collect()
+}
+
+/// What two clusters on one node cannot have in common: a port on a common address, and a listener's name.
+/// Returns the later cluster's name with the error.
+pub fn collisions(services: &[ResolvedService]) -> Vec<(String, Error)> {
+    let mut found = Vec::new();
+    let mut names: std::collections::BTreeMap<&str, &ResolvedService> = std::collections::BTreeMap::new();
+    let mut ports: std::collections::BTreeMap<u16, Vec<(&SocketAddr, &ResolvedService)>> =
+        std::collections::BTreeMap::new();
+    for s in services {
+        let place = format!("service '{}' of {}", s.service, s.cluster);
+        if let Some(other) = names.insert(&s.listener, s) {
+            let what = format!("makes the listener '{}', and so does service '{}' of {}", s.listener, other.service, other.cluster);
+            found.push((s.cluster.clone(), Error::new(&place, what).hint("rename one of the clusters or services")));
+        }
+        for bind in &s.binds {
+            let taken = ports.entry(bind.port()).or_default();
+            for (addr, other) in taken.iter().filter(|(_, o)| o.cluster != s.cluster) {
+                if addr.ip() == bind.ip() || addr.ip().is_unspecified() || bind.ip().is_unspecified() {
+                    let what = format!("listens on {bind}, and so does service '{}' of {} ({addr})", other.service, other.cluster);
+                    found.push((s.cluster.clone(), Error::new(&place, what)
+                        .hint("give each cluster on this load balancer ports, or an address (src_ip), of its own")));
+                }
+            }
+            taken.push((bind, s));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;
