@@ -1,0 +1,131 @@
+# shellcheck shell=bash
+# One node: an overlay over the image, booted by systemd-nspawn in its own network namespace.
+
+node_dir() { echo "$LAB/nodes/$1"; }
+
+# The node's own files; the only things in which two nodes differ before they boot.
+node_identity() {
+    local node=$1 root=$2 address=$3 unit
+    echo "$node" >"$root/etc/hostname"
+    tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
+    {
+        echo '127.0.0.1 localhost'
+        echo "$CONTROLLER controller"
+        awk '{print $2, $1}' "$LAB/nodes.txt"
+    } >"$root/etc/hosts"
+    echo "$address/24" >"$root/usr/local/share/lab/address"
+    install -d -m 700 "$root/root/.ssh"
+    install -m 600 "$KEY.pub" "$root/root/.ssh/authorized_keys"
+    [[ $(node_field "$node" 3) == pg ]] || return 0
+    member_config "$node" >"$root/etc/patroni/config.yml"
+    chroot "$root" chown postgres:postgres /etc/patroni/config.yml
+    chmod 640 "$root/etc/patroni/config.yml"
+    for unit in patroni pgbouncer; do
+        ln -sf "/lib/systemd/system/$unit.service" "$root/etc/systemd/system/multi-user.target.wants/$unit.service"
+    done
+    [[ " $(etcd_nodes) " == *" $node "* ]] || return 0
+    member_etcd "$node" >"$root/etc/default/etcd"
+    ln -sf /lib/systemd/system/etcd.service "$root/etc/systemd/system/multi-user.target.wants/etcd.service"
+}
+
+# Moves the calling process into control groups of the node's own: without them the nodes' systemds, which all
+# think that they are alone, would share one tree and kill each other's services.
+node_cgroup() {
+    local tree
+    for tree in $(node_cgroup_trees); do
+        mkdir -p "$tree/$PREFIX$1"
+        echo "$BASHPID" >"$tree/$PREFIX$1/cgroup.procs"
+    done
+}
+node_cgroup_trees() {
+    local tree
+    for tree in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
+        [[ -e $tree/cgroup.procs ]] && echo "$tree"
+    done
+    return 0
+}
+
+node_prepare() {
+    local node=$1 dir
+    dir=$(node_dir "$node")
+    mkdir -p "$dir"/{root,upper,work}
+    # volatile: a lab's data need not survive the machine, so nothing waits for its disk.
+    mount -t overlay "$PREFIX$node" "$dir/root" \
+        -o "lowerdir=$IMAGE,upperdir=$dir/upper,workdir=$dir/work,volatile"
+    node_identity "$node" "$dir/root" "$(address_of "$node")"
+}
+
+node_boot() {
+    local node=$1 dir
+    dir=$(node_dir "$node")
+    (
+        exec 9>&-
+        node_cgroup "$node"
+        export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_LOG_LEVEL=warning
+        exec setsid systemd-nspawn --quiet --register=no --keep-unit --boot --console=pipe --directory="$dir/root" \
+            --machine="$PREFIX$node" --hostname="$node" --network-namespace-path="/run/netns/$(netns "$node")" \
+            --capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_SYS_RESOURCE,CAP_SYS_PTRACE \
+            --resolv-conf=off --timezone=off --link-journal=no
+    ) </dev/null >"$dir/console.log" 2>&1 &
+    record $! "$dir/pid"
+}
+
+# The node's PID 1 as this machine sees it; it changes when the node reboots.
+node_leader() {
+    local pid
+    alive "$(node_dir "$1")/pid" || return 1
+    read -r pid _ <"$(node_dir "$1")/pid"
+    pgrep -P "$pid" | head -1
+}
+
+node_alive() { alive "$(node_dir "$1")/pid"; }
+
+# Ends every container of the lab, by recorded pid: the node's PID 1 first, whose end is the end of all in it.
+nodes_kill() {
+    local file pid start leader
+    for file in "$LAB"/nodes/*/pid; do
+        [[ -e $file ]] && alive "$file" || continue
+        read -r pid start <"$file"
+        for leader in $(pgrep -P "$pid"); do kill -KILL "$leader" 2>/dev/null || true; done
+    done
+    net_kill
+    for file in "$LAB"/nodes/*/pid; do
+        [[ -e $file ]] || continue
+        read -r pid start <"$file" || continue
+        local tries=0
+        while [[ -n ${start:-} && $(start_of "$pid") == "$start" ]]; do
+            if ((++tries == 30)); then kill -KILL "$pid" 2>/dev/null || true; fi
+            ((tries < 60)) || die "process $pid does not end"
+            sleep 0.1
+        done
+    done
+}
+
+nodes_unmount() {
+    local where tree group
+    # Deepest first; whatever a killed command left mounted below the lab's directory.
+    while read -r where; do umount "$where" 2>/dev/null || umount -l "$where"; done \
+        < <(awk -v below="$LAB/nodes/" 'index($2, below) == 1 {print $2}' /proc/mounts | sort -r)
+    rm -rf --one-file-system "$LAB/nodes"
+    for tree in $(node_cgroup_trees); do
+        for group in "$tree/$PREFIX"*; do
+            [[ -d $group && ${group#"$tree/$PREFIX"} =~ ^(node|lb)[0-9]+$ ]] || continue
+            find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
+        done
+    done
+}
+
+# ssh_args: how the controller reaches a node; one connection is kept and shared.
+ssh_args() {
+    printf '%s\n' -i "$KEY" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR \
+        -o ConnectTimeout=10 -o ControlMaster=auto -o ControlPersist=300s -o "ControlPath=$SOCKETS/%h"
+}
+
+# node_ssh NODE COMMAND…
+node_ssh() {
+    local node=$1 args
+    shift
+    mapfile -t args < <(ssh_args)
+    on_controller ssh "${args[@]}" "root@$(address_of "$node")" "$@" 9>&-
+}
+node_answers() { node_ssh "$1" true </dev/null 2>/dev/null; }
