@@ -32,7 +32,7 @@ choose() {
     KEY=$LAB/id
     SOCKETS=$LAB/c
     # A socket's path is at most 108 bytes, and ssh adds 17 of its own.
-    if ((${#SOCKETS} > 70)); then SOCKETS=/run/pgsvc-lab/$NAME; fi
+    if ((${#SOCKETS} > 70)); then SOCKETS=/run/pgsvc-lab/$NAME.c; fi
     PREFIX=pgsvc-$NAME-
 }
 
@@ -59,6 +59,17 @@ lock() {
     mkdir -p "$LAB"
     exec 9>"$LAB/lock"
     flock -w 120 9 || die "another lab command holds $LAB/lock"
+}
+
+# claim: namespaces are named machine-wide, so a name belongs to one lab directory at a time.
+claim() {
+    local owner
+    mkdir -p /run/pgsvc-lab
+    owner=$(cat "/run/pgsvc-lab/$NAME.owner" 2>/dev/null || true)
+    if [[ -n $owner && $owner != "$LAB" && -e $owner/nodes.txt ]]; then
+        die "a lab '$NAME' runs already, in $owner: take another --name, or PGSVC_LAB_DIR=${owner%/labs/*}"
+    fi
+    echo "$LAB" >"/run/pgsvc-lab/$NAME.owner"
 }
 
 is_up() { [[ -e $LAB/up ]]; }

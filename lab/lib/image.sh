@@ -4,7 +4,7 @@
 image_release=bookworm
 
 image_hash() {
-    { cat "$LAB_HOME/lib/image.sh"; cd "$LAB_HOME/image" && find . -type f -printf '%p %m\n' -exec cat {} +; } |
+    { declare -f image_build; cd "$LAB_HOME/image" && find . -type f -printf '%p %m\n' -exec cat {} +; } |
         sha256sum | cut -c1-12
 }
 
@@ -15,7 +15,16 @@ image_path() { IMAGE=$BASE/rootfs/$image_release-$(image_hash); }
 image_sources() {
     local file
     for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources}; do
-        if [[ -s $file ]] && grep -qsE '^[[:space:]]*(deb |Suites:.*'"$image_release"')' "$file"; then say "$file"; fi
+        if grep -qsE "^[[:space:]]*(deb|Suites:)[[:space:]](.*[[:space:]])?$image_release([[:space:]-]|\$)" "$file"; then say "$file"; fi
+    done
+}
+
+# Images of older recipes go, unless a running lab stands on them.
+image_prune() {
+    local old
+    for old in "$BASE/rootfs/$image_release"-*; do
+        [[ $old == "$IMAGE" || ! -d $old ]] && continue
+        grep -q "lowerdir=$old," /proc/mounts || rm -rf --one-file-system "$old"
     done
 }
 
@@ -47,5 +56,6 @@ image_build() {
         "$image_release" "$building" "${sources[@]}" >"$BASE/rootfs/build.log" 2>&1 ||
         { tail -20 "$BASE/rootfs/build.log" >&2; die "the build failed; see $BASE/rootfs/build.log"; }
     mv "$building" "$IMAGE"
+    image_prune
     say "image: $IMAGE ($(du -sm "$IMAGE" | cut -f1) MB, $((($(now) - began) / 100)) s)"
 }

@@ -61,9 +61,11 @@ node_boot() {
     (
         exec 9>&-
         node_cgroup "$node"
-        export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_LOG_LEVEL=warning
-        exec setsid systemd-nspawn --quiet --register=no --keep-unit --boot --console=pipe --directory="$dir/root" \
-            --machine="$PREFIX$node" --hostname="$node" --network-namespace-path="/run/netns/$(netns "$node")" \
+        export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_API_VFS_WRITABLE=network \
+            SYSTEMD_LOG_LEVEL=warning
+        # Started inside the node's network namespace, or the node's /sys would show this machine's interfaces.
+        exec setsid nsenter --net="/run/netns/$(netns "$node")" systemd-nspawn --quiet --register=no --keep-unit --boot --console=pipe \
+            --directory="$dir/root" --machine="$PREFIX$node" --hostname="$node" --network-namespace-path="/run/netns/$(netns "$node")" \
             --capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_SYS_RESOURCE,CAP_SYS_PTRACE \
             --resolv-conf=off --timezone=off --link-journal=no
     ) </dev/null >"$dir/console.log" 2>&1 &
