@@ -21,7 +21,7 @@ chroot "$root" pg_dropcluster 15 main 2>/dev/null || true
 chroot "$root" systemctl disable -q postgresql patroni etcd pgbouncer 2>/dev/null || true
 chroot "$root" systemctl mask -q systemd-networkd.service systemd-networkd.socket systemd-resolved.service \
     systemd-timesyncd.service systemd-udevd.service systemd-udevd-control.socket systemd-udevd-kernel.socket \
-    systemd-udev-trigger.service systemd-logind.service systemd-firstboot.service \
+    systemd-udev-trigger.service systemd-firstboot.service \
     console-getty.service getty@.service getty.target \
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \
     systemd-pstore.service 2>/dev/null

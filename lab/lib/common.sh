@@ -78,7 +78,7 @@ need_up() { is_up || die "lab '$NAME' is not up: run 'lab up' first"; }
 # The nodes of the lab, as `up` wrote them: NAME ADDRESS KIND SEQ ROLE
 nodes() { awk "${1:-1}"' {print $1}' "$LAB/nodes.txt"; }
 pg_nodes() { nodes '$3 == "pg"'; }
-node_field() { awk -v node="$1" -v field="$2" '$1 == node {print $field}' "$LAB/nodes.txt"; }
+node_field() { awk -v node="$1" -v field="$2" '$1 == node {print $field}' "$LAB/nodes.txt" 2>/dev/null || true; }
 address_of() { node_field "$1" 2; }
 node_at() { awk -v address="$1" '$2 == address {print $1}' "$LAB/nodes.txt"; }
 need_node() { [[ -n $(address_of "$1") ]] || die "no node '$1'; there are: $(nodes | xargs)"; }

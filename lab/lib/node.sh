@@ -64,42 +64,60 @@ node_boot() {
         export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_API_VFS_WRITABLE=network \
             SYSTEMD_LOG_LEVEL=warning
         # Started inside the node's network namespace, or the node's /sys would show this machine's interfaces.
-        exec setsid nsenter --net="/run/netns/$(netns "$node")" systemd-nspawn --quiet --register=no --keep-unit --boot --console=pipe \
+        exec setsid nsenter --net="/run/netns/$(netns "$node")" "$LAB_HOME/lib/keep" "$dir/pid" systemd-nspawn --quiet --register=no --keep-unit --boot --console=pipe \
             --directory="$dir/root" --machine="$PREFIX$node" --hostname="$node" --network-namespace-path="/run/netns/$(netns "$node")" \
             --capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_SYS_RESOURCE,CAP_SYS_PTRACE \
             --resolv-conf=off --timezone=off --link-journal=no
-    ) </dev/null >"$dir/console.log" 2>&1 &
-    record $! "$dir/pid"
-}
-
-# The node's PID 1 as this machine sees it; it changes when the node reboots.
-node_leader() {
-    local pid
-    alive "$(node_dir "$1")/pid" || return 1
-    read -r pid _ <"$(node_dir "$1")/pid"
-    pgrep -P "$pid" | head -1
+    ) </dev/null >>"$dir/console.log" 2>&1 &
+    record $! "$dir/keep"
 }
 
 node_alive() { alive "$(node_dir "$1")/pid"; }
+node_mounted() { grep -q " $(node_dir "$1")/root overlay " /proc/mounts; }
 
-# Ends every container of the lab, by recorded pid: the node's PID 1 first, whose end is the end of all in it.
+# Boots the nodes that do not run (killed, or powered off), mends the links, and waits for every node's ssh.
+nodes_revive() {
+    local node
+    for node in $(nodes); do
+        ip -n "$(netns net)" link set "$node" up
+        node_alive "$node" && continue
+        node_boot "$node"
+    done
+    for node in $(nodes); do until_true 60 "$node answers on ssh" node_answers "$node"; done
+}
+
+# node_kill NODE: as if its power went. First what would start it again, then the node's PID 1, whose end is the end
+# of all in it; the container's own process then ends by itself.
+node_kill() {
+    local dir pid leader
+    dir=$(node_dir "$1")
+    ssh_hang_up "$1"
+    if alive "$dir/keep"; then kill -KILL "$(cut -d' ' -f1 "$dir/keep")" 2>/dev/null || true; fi
+    alive "$dir/pid" || return 0
+    pid=$(cut -d' ' -f1 "$dir/pid")
+    for leader in $(pgrep -P "$pid"); do kill -KILL "$leader" 2>/dev/null || true; done
+}
+
+# node_gone NODE: waits until the container's own process has ended, and helps where it does not.
+node_gone() {
+    local dir tries=0
+    dir=$(node_dir "$1")
+    while alive "$dir/pid"; do
+        if ((++tries == 30)); then kill -KILL "$(cut -d' ' -f1 "$dir/pid")" 2>/dev/null || true; fi
+        ((tries < 60)) || die "the container of $1 does not end"
+        sleep 0.1
+    done
+}
+
+# Ends every container of the lab, and whatever else runs in its namespaces.
 nodes_kill() {
-    local file pid start leader
-    for file in "$LAB"/nodes/*/pid; do
-        [[ -e $file ]] && alive "$file" || continue
-        read -r pid start <"$file"
-        for leader in $(pgrep -P "$pid"); do kill -KILL "$leader" 2>/dev/null || true; done
+    local dir
+    for dir in "$LAB"/nodes/*/; do
+        if [[ -d $dir ]]; then node_kill "$(basename "$dir")"; fi
     done
     net_kill
-    for file in "$LAB"/nodes/*/pid; do
-        [[ -e $file ]] || continue
-        read -r pid start <"$file" || continue
-        local tries=0
-        while [[ -n ${start:-} && $(start_of "$pid") == "$start" ]]; do
-            if ((++tries == 30)); then kill -KILL "$pid" 2>/dev/null || true; fi
-            ((tries < 60)) || die "process $pid does not end"
-            sleep 0.1
-        done
+    for dir in "$LAB"/nodes/*/; do
+        if [[ -d $dir ]]; then node_gone "$(basename "$dir")"; fi
     done
 }
 
@@ -120,7 +138,8 @@ nodes_unmount() {
 # ssh_args: how the controller reaches a node; one connection is kept and shared.
 ssh_args() {
     printf '%s\n' -i "$KEY" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR \
-        -o ConnectTimeout=10 -o ControlMaster=auto -o ControlPersist=300s -o "ControlPath=$SOCKETS/%h"
+        -o ConnectTimeout=10 -o ServerAliveInterval=5 -o ServerAliveCountMax=3 \
+        -o ControlMaster=auto -o ControlPersist=300s -o "ControlPath=$SOCKETS/%h"
 }
 
 # node_ssh NODE COMMAND…
@@ -129,5 +148,11 @@ node_ssh() {
     shift
     mapfile -t args < <(ssh_args)
     on_controller ssh "${args[@]}" "root@$(address_of "$node")" "$@" 9>&-
+}
+# The kept connection to a node that goes would only time out.
+ssh_hang_up() {
+    local socket
+    socket=$SOCKETS/$(address_of "$1")
+    if [[ -S $socket ]]; then ssh -o ControlPath="$socket" -O exit lab 2>/dev/null || true; fi
 }
 node_answers() { node_ssh "$1" true </dev/null 2>/dev/null; }
