@@ -1,0 +1,93 @@
+//! Resolved services and a node's settings → files. Views carry the logic, templates only the words.
+//! Nothing here reads or writes anything: an operator's templates come in as text.
+
+pub mod haproxy;
+pub mod view;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use handlebars::Handlebars;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Errors, nearest};
+
+/// The templates by name, as they come with the binary.
+pub const BUILT_IN: [(&str, &str); 4] = [
+    ("haproxy.cfg.hbs", include_str!("templates/haproxy.cfg.hbs")),
+    ("00-pgsvc.cfg.hbs", include_str!("templates/00-pgsvc.cfg.hbs")),
+    ("service.cfg.hbs", include_str!("templates/service.cfg.hbs")),
+    ("backend.hbs", include_str!("templates/backend.hbs")),
+];
+
+/// Where things are on a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    pub config: PathBuf,
+    pub conf_d: PathBuf,
+    pub stats_socket: PathBuf,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self {
+            config: "/etc/haproxy/haproxy.cfg".into(),
+            conf_d: "/etc/haproxy/conf.d".into(),
+            stats_socket: "/run/haproxy/admin.sock".into(),
+        }
+    }
+}
+
+/// Compiled templates.
+pub struct Templates(Handlebars<'static>);
+
+impl Templates {
+    /// The built-in ones, with an operator's in their place: file name → text.
+    ///
+    /// # Errors
+    /// A file that is no known template, or does not compile, with its line and column.
+    pub fn new(own: &BTreeMap<String, String>) -> Result<Self, Errors> {
+        let mut errors = Errors::default();
+        let mut engine = Handlebars::new();
+        engine.set_strict_mode(true);
+        engine.register_escape_fn(handlebars::no_escape);
+        let known = BUILT_IN.map(|(name, _)| name);
+        for name in own.keys().filter(|n| n.ends_with(".hbs") && !known.contains(&n.as_str())) {
+            let error = Error::new(format!("template {name}"), "is not known");
+            errors.push(match nearest(name, known) {
+                Some(near) => error.hint(format!("did you mean {near}?")),
+                None => error.hint(format!("templates: {}", known.join(", "))),
+            });
+        }
+        for (name, text) in BUILT_IN {
+            let text = own.get(name).map_or(text, String::as_str);
+            if let Err(e) = engine.register_template_string(name.trim_end_matches(".hbs"), text) {
+                let at = e.pos().map_or(String::new(), |(l, c)| format!(" at line {l}, column {c}"));
+                errors.push(Error::new(format!("template {name}"), format!("does not compile{at}: {}", e.reason())));
+            }
+        }
+        errors.finish(Self(engine))
+    }
+
+    fn render(&self, name: &str, view: &impl Serialize) -> Result<String, Error> {
+        self.0.render(name, view).map_err(|e| {
+            let at = e.line_no.map_or(String::new(), |l| format!(" at line {l}"));
+            Error::new(format!("template {name}.hbs"), format!("cannot be rendered{at}: {}", e.reason()))
+                .hint("compare it with the built-in one: pgsvc render --show-templates")
+        })
+    }
+}
+
+/// A short hash of files, in the order of their paths.
+pub fn hash<'a>(files: impl IntoIterator<Item = (&'a Path, &'a [u8])>) -> String {
+    let sorted: BTreeMap<&Path, &[u8]> = files.into_iter().collect();
+    let mut sha = Sha256::new();
+    for (path, content) in sorted {
+        sha.update(path.as_os_str().as_encoded_bytes());
+        sha.update([0]);
+        sha.update(content.len().to_le_bytes());
+        sha.update(content);
+    }
+    sha.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
+}

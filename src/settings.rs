@@ -1,0 +1,225 @@
+//! A node's own settings (`haproxy_*`) and the options of a run (`pgsvc_*`, module arguments, flags): one reading for
+//! whoever asks. What they lead to is decided in `render`, `plan` and `verify`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::{Error, Errors};
+use crate::inventory::{Vars, needed};
+use crate::resolve::RoleSource;
+use crate::value;
+
+/// What `haproxy.cfg` needs to know of the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeSettings {
+    /// The inventory hostname, or the host's own name.
+    pub name: String,
+    pub admin_user: String,
+    pub admin_password: Secret,
+    /// The stats page asks for the admin user.
+    pub auth: bool,
+    /// Stats page and Prometheus exporter.
+    pub exporter_port: u16,
+    pub client_timeout: String,
+    pub server_timeout: String,
+    pub connect_timeout: String,
+    pub queue_timeout: String,
+    /// Most connections of the process; HAProxy computes it from the file descriptor limit where none is given.
+    pub maxconn: Option<u64>,
+}
+
+/// A value that is never printed.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_empty() { "\"\"" } else { "***" })
+    }
+}
+
+/// How the outcome of a verification counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerifyMode {
+    /// A wrong port fails the run.
+    #[default]
+    Fail,
+    /// A wrong port is reported only.
+    Report,
+    Off,
+}
+
+/// How TLS is used to PostgreSQL, with libpq's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SslMode {
+    Disable,
+    #[default]
+    Prefer,
+    Require,
+    VerifyFull,
+}
+
+/// Options of a run.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Options {
+    pub roles: RoleSource,
+    pub templates: Option<PathBuf>,
+    pub root: Option<PathBuf>,
+    pub verify: VerifyMode,
+    pub user: Option<String>,
+    pub password: Secret,
+    pub database: Option<String>,
+    pub sslmode: SslMode,
+    pub ssl_root_cert: Option<PathBuf>,
+    /// How long ports may take to become right.
+    pub timeout: Duration,
+    pub allow_restart: bool,
+    pub adopt: bool,
+    pub force: bool,
+    pub nonlocal_bind: bool,
+    pub verify_only: bool,
+}
+
+/// The names of the options, as module arguments; as variables they carry the prefix `pgsvc_`.
+pub const OPTIONS: [&str; 16] = [
+    "role_source", "templates", "root", "verify", "verify_user", "verify_password", "verify_database",
+    "verify_sslmode", "verify_sslrootcert", "verify_timeout", "allow_restart", "adopt", "force", "nonlocal_bind",
+    "verify_only", "haproxy_binary",
+];
+
+/// Reads typed values out of variables, collecting what is wrong.
+struct Reader<'a> {
+    vars: &'a Vars,
+    /// For errors: `node 'lb1'`.
+    place: String,
+    prefix: &'static str,
+    errors: &'a mut Errors,
+}
+
+impl Reader<'_> {
+    fn get(&mut self, name: &str) -> Option<Value> {
+        let name = format!("{}{name}", self.prefix);
+        match needed(self.vars, &name, &self.place) {
+            Ok(v) => value::given(v.as_ref()).cloned(),
+            Err(e) => {
+                self.errors.push(e);
+                None
+            }
+        }
+    }
+
+    fn keep<T>(&mut self, read: Result<T, Error>) -> Option<T> {
+        self.errors.take(read.map_err(|e| e.within(&self.place)))
+    }
+
+    fn read<T>(&mut self, name: &str, read: impl FnOnce(&str, &Value) -> Result<T, Error>) -> Option<T> {
+        let v = self.get(name)?;
+        let full = format!("{}{name}", self.prefix);
+        self.keep(read(&full, &v))
+    }
+
+    fn flag(&mut self, name: &str) -> bool {
+        self.read(name, value::boolean).unwrap_or(false)
+    }
+
+    fn duration(&mut self, name: &str, default: &str) -> String {
+        let read = |n: &str, v: &Value| {
+            let text = value::text(n, v)?;
+            value::duration_ms(n, &text).map(|_| text)
+        };
+        self.read(name, read).unwrap_or_else(|| default.to_owned())
+    }
+
+    fn path(&mut self, name: &str) -> Option<PathBuf> {
+        self.read(name, value::text).map(PathBuf::from)
+    }
+}
+
+/// The node's settings from its variables.
+///
+/// # Errors
+/// Into `errors`: values of the wrong type, or that could add a word or a line to a configuration.
+pub fn node(name: &str, vars: &Vars, errors: &mut Errors) -> NodeSettings {
+    let mut r = Reader { vars, place: format!("node '{name}'"), prefix: "haproxy_", errors };
+    let user = r.read("admin_username", |n, v| value::word(n, v, "-_.@", 63));
+    let password = r.read("admin_password", |n, v| {
+        let text = value::text(n, v)?;
+        let fine = !text.chars().any(char::is_control);
+        if fine { Ok(text) } else { Err(Error::new(n, "holds a control character")) }
+    });
+    let auth = r.read("auth_enabled", value::boolean).unwrap_or(password.is_some());
+    if auth && password.is_none() {
+        r.keep::<()>(Err(Error::new("haproxy_auth_enabled", "is set, and haproxy_admin_password is not")
+            .hint("give a password, or set haproxy_auth_enabled: false (the stats page is read-only)")));
+    }
+    NodeSettings {
+        name: name.to_owned(),
+        admin_user: user.unwrap_or_else(|| "admin".into()),
+        admin_password: Secret(password.unwrap_or_default()),
+        auth,
+        exporter_port: r.read("exporter_port", value::port).unwrap_or(9101),
+        client_timeout: r.duration("client_timeout", "24h"),
+        server_timeout: r.duration("server_timeout", "24h"),
+        connect_timeout: r.duration("connect_timeout", "3s"),
+        queue_timeout: r.duration("queue_timeout", "3s"),
+        maxconn: r.read("maxconn", |n, v| value::integer(n, v, 1, 10_000_000)),
+    }
+}
+
+/// Options from variables with a prefix: `pgsvc_` for a node's variables, none for module arguments.
+pub fn options(place: &str, vars: &Vars, prefix: &'static str, errors: &mut Errors) -> Options {
+    let mut r = Reader { vars, place: place.to_owned(), prefix, errors };
+    let one_of = |names: &'static str| {
+        move |n: &str, v: &Value| {
+            let text = value::text(n, v)?;
+            if names.split(' ').any(|k| k == text) { Ok(text) } else {
+                Err(Error::new(n, format!("'{}' is not valid", text.escape_debug())).hint(format!("one of {}", names.replace(' ', ", "))))
+            }
+        }
+    };
+    let roles = match r.read("role_source", one_of("patroni inventory")).as_deref() {
+        Some("inventory") => RoleSource::Inventory,
+        _ => RoleSource::Patroni,
+    };
+    let sslmode = match r.read("verify_sslmode", one_of("disable prefer require verify-full")).as_deref() {
+        Some("disable") => SslMode::Disable,
+        Some("require") => SslMode::Require,
+        Some("verify-full") => SslMode::VerifyFull,
+        _ => SslMode::Prefer,
+    };
+    let seconds = r.read("verify_timeout", |n, v| value::integer(n, v, 1, 3600)).unwrap_or(30);
+    Options {
+        roles,
+        sslmode,
+        timeout: Duration::from_secs(seconds),
+        verify: r.read("verify", verify_mode).unwrap_or_default(),
+        templates: r.path("templates"),
+        root: r.path("root"),
+        user: r.read("verify_user", value::text),
+        password: Secret(r.read("verify_password", value::text).unwrap_or_default()),
+        database: r.read("verify_database", value::text),
+        ssl_root_cert: r.path("verify_sslrootcert"),
+        allow_restart: r.flag("allow_restart"),
+        adopt: r.flag("adopt"),
+        force: r.flag("force"),
+        nonlocal_bind: r.flag("nonlocal_bind"),
+        verify_only: r.flag("verify_only"),
+    }
+}
+
+fn verify_mode(name: &str, v: &Value) -> Result<VerifyMode, Error> {
+    if v.as_str() == Some("report") {
+        return Ok(VerifyMode::Report);
+    }
+    match value::boolean(name, v) {
+        Ok(true) => Ok(VerifyMode::Fail),
+        Ok(false) => Ok(VerifyMode::Off),
+        Err(_) => Err(Error::new(name, format!("{} is not valid", value::show(v))).hint("true, false or report")),
+    }
+}
