@@ -1,6 +1,10 @@
 //! The one door to files, processes, sockets and the clock. Nothing else in the crate touches the system.
 //! No policy may live here: what to write and when is decided by the callers.
 
+#[doc(hidden)]
+pub mod fake;
+pub mod real;
+
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -69,13 +73,26 @@ pub trait System: Sync {
     fn create(&self, path: &Path, bytes: &[u8], mode: u32, owner: (u32, u32)) -> io::Result<()>;
     /// Copies bytes, mode, owner and extended attributes of a file to a path that must not exist yet; synced.
     fn copy(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Copies the extended attributes (SELinux label, ACL) of one file to another, where the file system has any.
+    /// Copies the extended attributes (SELinux label, ACL) of one file to another, where the file system has any;
+    /// the other's mode stays, and so does what is bound to the content (IMA, EVM).
     fn copy_attributes(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Makes a directory and its missing parents; quiet when it exists.
     fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()>;
+    /// Quiet when there is nothing at the path.
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Where a symbolic link points to, unresolved: `/proc/PID/fd/N` tells which socket that is.
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("{}: links are not read here", path.display()),
+        ))
+    }
+    /// Where a path really lies, for programs that open it themselves.
+    fn place(&self, path: &Path) -> PathBuf {
+        path.to_owned()
+    }
     /// Syncs a directory's entries to disk.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// An exclusive lock on a file (made when missing), waited for at most `wait`.
