@@ -21,6 +21,7 @@ pub mod host;
 pub mod inventory;
 pub mod plan;
 pub mod render;
+pub mod request;
 pub mod resolve;
 pub mod selector;
 pub mod service;

@@ -1,0 +1,71 @@
+use super::*;
+use crate::inventory::Host;
+use serde_json::json;
+
+fn args(v: Value) -> Vars {
+    v.as_object().unwrap().clone()
+}
+
+fn member(host: &str, cluster: &str, seq: u64) -> Value {
+    json!({"inventory_hostname": host, "pg_cluster": cluster, "pg_seq": seq, "pg_role": if seq == 1 { "primary" } else { "replica" }})
+}
+
+#[test]
+fn a_tasks_arguments_make_a_model() {
+    let a = args(json!({"members": [member("10.0.0.1", "a", 1), member("10.0.0.2", "a", 2)], "verify": "report",
+        "node": {"inventory_hostname": "lb1", "pgsvc_verify_user": "u", "pgsvc_role_source": "inventory"},
+        "_ansible_check_mode": true, "_ansible_anything": {}, "role_source": "patroni", "templates": "", "state": null}));
+    let r = from_arguments(&a).unwrap();
+    assert!(r.check && r.node == "lb1");
+    assert_eq!(r.options.user.as_deref(), Some("u"));
+    assert_eq!(r.options.roles, crate::resolve::RoleSource::Patroni);
+    let m = model(r).unwrap();
+    assert_eq!(m.clusters["a"].services.len(), 4);
+    assert!(m.failed.is_empty());
+}
+
+#[test]
+fn all_wrong_arguments_are_named_at_once() {
+    let a = args(json!({"membres": [], "state": "gone", "members": ["x"], "node": 3, "verify": "maybe", "verify_timeout": "soon"}));
+    let text = from_arguments(&a).unwrap_err().to_string();
+    for part in ["unknown argument 'membres'; did you mean 'members'?", "neither present nor absent", "members[0]", "no map of variables", "verify: 'maybe'", "verify_timeout: 'soon'"] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+}
+
+#[test]
+fn one_bad_cluster_does_not_block_the_others() {
+    let mut bad = member("10.0.0.3", "b", 1);
+    bad["pg_services"] = json!([{"name": "x", "src_port": 1_000_000, "selector": "[]"}]);
+    let a = args(json!({"members": [member("10.0.0.1", "a", 1), bad]}));
+    let m = model(from_arguments(&a).unwrap()).unwrap();
+    assert_eq!((m.clusters.len(), m.failed.len()), (1, 1));
+}
+
+#[test]
+fn clusters_on_one_node_may_not_share_a_port() {
+    let a = args(json!({"members": [member("10.0.0.1", "a", 1), member("10.0.0.2", "b", 1)]}));
+    let m = model(from_arguments(&a).unwrap()).unwrap();
+    assert_eq!(m.clusters.keys().collect::<Vec<_>>(), ["a"]);
+    assert!(m.failed["b"].to_string().contains("service 'primary' of a"));
+}
+
+#[test]
+fn a_load_balancer_carries_the_clusters_of_its_group() {
+    let host = |name: &str, groups: &[&str], vars: Value| Host {
+        name: name.into(), vars: args(vars), groups: groups.iter().map(|g| (*g).to_owned()).collect(), ..Host::default()
+    };
+    let inventory = Inventory { hosts: vec![
+        host("lb1", &["lb"], json!({"ansible_host": "10.0.0.9"})),
+        host("n1", &["a"], json!({"pg_cluster": "a", "pg_seq": 1, "pg_service_provider": "lb"})),
+        host("n2", &["b"], json!({"pg_cluster": "b", "pg_seq": 1, "pg_service_provider": "lb"})),
+        host("n3", &["c"], json!({"pg_cluster": "c", "pg_seq": 1})),
+    ], warnings: Vec::new() };
+    let who = Identity { hostname: "other".into(), addresses: vec!["10.0.0.9".parse().unwrap()] };
+    let at = |host: Option<&str>| from_inventory(&inventory, host, &who, &[], &Vars::new()).unwrap().clusters;
+    assert_eq!(at(None), ["a", "b"]);
+    assert_eq!(at(Some("n3")), ["c"]);
+    assert!(at(Some("n1")).is_empty());
+    let e = from_inventory(&inventory, Some("n4"), &who, &["d".into()], &Vars::new()).unwrap_err();
+    assert_eq!(e.0.len(), 2);
+}
