@@ -1,1 +1,2 @@
 //! Expectation × observation, port by port.
+pub mod judge;
