@@ -1,5 +1,7 @@
 //! Inventories as Ansible reads them: hosts with their merged variables. What a cluster is, is decided in `cluster`.
 
+pub mod yaml;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
