@@ -1,11 +1,16 @@
 //! Inventories as Ansible reads them: hosts with their merged variables. What a cluster is, is decided in `cluster`.
 
+pub mod ansible;
+mod needed;
 pub mod yaml;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
+
+pub use ansible::{OfSystem, Source, from_bytes, load};
+pub use needed::needed;
 
 /// The variables of a host, merged with Ansible's precedence.
 ///

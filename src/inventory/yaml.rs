@@ -83,6 +83,11 @@ pub struct Document {
 }
 
 impl Node {
+    /// Nothing, at a place.
+    pub fn null(at: At) -> Self {
+        Self::scalar(at, Value::Null)
+    }
+
     /// Null, or nothing written at all.
     pub fn is_null(&self) -> bool {
         matches!(&self.data, Data::Scalar(value) if value.is_null())
