@@ -3,11 +3,15 @@
 //! What a variable means to PostgreSQL may not live here, and nothing here touches the system: [`Source`] reads.
 
 mod graph;
+mod ini;
 mod list;
+mod literal;
 mod merge;
 mod range;
 mod reader;
+mod shell;
 mod source;
+mod text;
 mod vars_files;
 mod yaml_file;
 

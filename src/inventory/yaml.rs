@@ -13,6 +13,8 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
+pub use hint::text;
+
 use super::Place;
 use crate::error::Error;
 

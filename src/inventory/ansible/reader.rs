@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::graph::Graph;
 use super::source::Source;
 use super::yaml_file::Target;
-use super::{list, yaml_file};
+use super::{ini, list, yaml_file};
 use crate::error::{Error, Errors};
 use crate::inventory::yaml;
 
@@ -121,9 +121,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn ini(&mut self, name: &str, _bytes: &[u8]) {
-        let error = Error::new(name, "an INI inventory, which is not read here");
-        self.errors.push(error.hint(PIPE));
+    fn ini(&mut self, name: &str, bytes: &[u8]) {
+        let Some(text) = self.errors.take(yaml::text(name, bytes)) else { return };
+        let mut target = Target {
+            file: name,
+            graph: &mut self.graph,
+            errors: &mut self.errors,
+            warnings: &mut self.warnings,
+        };
+        ini::read(&mut target, text);
     }
 
     /// The directory whose `group_vars` and `host_vars` count, if any does.

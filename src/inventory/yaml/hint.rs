@@ -6,6 +6,9 @@ use super::At;
 use crate::error::Error;
 
 /// The text of a file: UTF-8, a byte order mark left out.
+///
+/// # Errors
+/// The place of the first byte that is none.
 pub fn text<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Error> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     std::str::from_utf8(bytes).map_err(|error| {
