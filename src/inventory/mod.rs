@@ -1,12 +1,18 @@
 //! Inventories as Ansible reads them: hosts with their merged variables. What a cluster is, is decided in `cluster`.
 
+pub mod ansible;
 pub mod cluster;
 pub mod member;
+mod needed;
+pub mod yaml;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
+
+pub use ansible::{OfSystem, Source, from_bytes, load};
+pub use needed::needed;
 
 /// The variables of a host, merged with Ansible's precedence.
 ///
@@ -46,9 +52,4 @@ pub struct Inventory {
     pub hosts: Vec<Host>,
     /// What was read in a way its author may not have meant: a duplicate key, say.
     pub warnings: Vec<String>,
-}
-
-/// stub
-pub fn needed(vars: &Vars, name: &str, _host: &str) -> Result<Option<Value>, crate::error::Error> {
-    Ok(vars.get(name).cloned())
 }

@@ -1,0 +1,57 @@
+//! Where files come from. The only door of the reader; it reads and lists, and can do nothing else.
+
+use std::io;
+use std::path::Path;
+
+use crate::host::{Kind, System};
+
+/// Files to read: the node, another root, or a test's table.
+pub trait Source {
+    /// A file's bytes, links followed.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// The names in a directory, or `None` where the path is something else; links followed.
+    ///
+    /// # Errors
+    /// `ErrorKind::NotFound` where nothing is there, else why it cannot be listed.
+    fn list(&self, path: &Path) -> io::Result<Option<Vec<String>>>;
+}
+
+/// The node's files.
+#[derive(Clone, Copy)]
+pub struct OfSystem<'a>(pub &'a dyn System);
+
+impl Source for OfSystem<'_> {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.0.read(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Option<Vec<String>>> {
+        // `stat` does not follow a link at the last component; with a dot behind it, the link is not the last.
+        let behind = path.join(".");
+        let missing = || io::Error::new(io::ErrorKind::NotFound, "no such file or directory");
+        match self.0.stat(path)?.ok_or_else(missing)?.kind {
+            Kind::Directory => self.0.list(path).map(Some),
+            Kind::Symlink => match self.0.stat(&behind) {
+                Ok(Some(stat)) if stat.kind == Kind::Directory => self.0.list(&behind).map(Some),
+                _ => Ok(None),
+            },
+            Kind::File | Kind::Other => Ok(None),
+        }
+    }
+}
+
+/// No files at all: stdin has no neighbours.
+pub struct Nothing;
+
+impl Source for Nothing {
+    fn read(&self, _: &Path) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn list(&self, _: &Path) -> io::Result<Option<Vec<String>>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
