@@ -104,7 +104,7 @@ impl<'a> Reader<'a> {
                 Framing::None => Vec::new(),
                 Framing::Length(length) => self.exactly(length)?,
                 Framing::Chunked => self.chunked()?,
-                Framing::ToEnd => self.to_end()?,
+                Framing::ToEnd => self.rest()?,
             };
             return Ok(Response { status, body });
         }
@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
         Ok(std::mem::replace(&mut self.filled, rest))
     }
 
-    fn to_end(mut self) -> Result<Vec<u8>, ProbeError> {
+    fn rest(mut self) -> Result<Vec<u8>, ProbeError> {
         loop {
             if self.filled.len() > BODY_LIMIT {
                 return Err(BODY_TOO_LARGE);
