@@ -9,7 +9,7 @@ pub mod error;
 pub mod http;
 pub mod patroni;
 //pub mod postgres;
-//pub mod stats;
+pub mod stats;
 pub mod tls;
 
 #[cfg(test)]
