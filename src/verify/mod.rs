@@ -8,7 +8,7 @@ pub mod deadline;
 pub mod error;
 pub mod http;
 pub mod patroni;
-//pub mod postgres;
+pub mod postgres;
 pub mod stats;
 pub mod tls;
 
