@@ -91,5 +91,4 @@ fn other_scheme(sys: &dyn System, api: &Api, error: ProbeError, deadline: Deadli
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

@@ -142,5 +142,4 @@ pub fn handshake(
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

@@ -182,5 +182,4 @@ fn seconds(text: &str) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

@@ -288,5 +288,4 @@ fn framing(head: &str, status: u16, method: &str) -> Result<Framing, ProbeError>
 }
 
 #[cfg(test)]
-#[path = "http_tests.rs"]
 mod tests;
