@@ -93,6 +93,10 @@ pub trait System: Sync {
     fn place(&self, path: &Path) -> PathBuf {
         path.to_owned()
     }
+    /// Numeric ids of who this process works as: the owner of pgsvc's own files.
+    fn whoami(&self) -> (u32, u32) {
+        (0, 0)
+    }
     /// Syncs a directory's entries to disk.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// An exclusive lock on a file (made when missing), waited for at most `wait`.

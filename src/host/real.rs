@@ -72,6 +72,9 @@ impl System for RealSystem {
     fn place(&self, path: &Path) -> PathBuf {
         self.at(path)
     }
+    fn whoami(&self) -> (u32, u32) {
+        (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
+    }
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         files::sync_dir(&self.at(path))
     }

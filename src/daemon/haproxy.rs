@@ -1,0 +1,201 @@
+//! HAProxy: what runs, whether it would take a candidate, and that it did. What the configuration says and when it is
+//! put into effect is decided elsewhere.
+
+mod answers;
+mod check;
+mod control;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Paths, ports, systemd};
+use crate::error::{Error, Errors};
+use crate::host::{Command, System};
+use crate::plan::{Action, Plan};
+use crate::transaction::{Daemon, Proof, Serving};
+
+pub use answers::Info;
+
+/// Older ones lack what the rendered configuration relies on.
+const OLDEST: (u32, u32) = (2, 4);
+const ASK: Duration = Duration::from_millis(500);
+
+/// HAProxy on a node, under systemd or as a master process of its own.
+pub struct Haproxy<'a> {
+    sys: &'a dyn System,
+    paths: Paths,
+    /// systemd's unit; `None` where systemd does not run or does not know it.
+    unit: Option<String>,
+    /// How long a new worker may take to answer.
+    pub deadline: Duration,
+}
+
+/// An installed HAProxy's version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    pub major: u32,
+    pub minor: u32,
+    /// As it says it: `2.6.12-1+deb12u4`.
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum State {
+    #[default]
+    None,
+    Running,
+}
+
+/// What the planner must know of the process that runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Running {
+    pub state: State,
+    /// Whether systemd started it.
+    pub by_systemd: bool,
+    pub master: Option<u32>,
+    /// The worker that serves.
+    pub pid: Option<u32>,
+    /// `description` of the configuration it runs with.
+    pub hash: Option<String>,
+    pub version: Option<String>,
+    /// Whether its command line loads `conf.d`: a reload keeps that command line.
+    pub has_conf_d: bool,
+    pub has_master_socket: bool,
+    /// Where the worker listens; sorted.
+    pub listeners: Vec<SocketAddr>,
+}
+
+impl<'a> Haproxy<'a> {
+    /// HAProxy under systemd where that runs and knows the unit `haproxy`, else by its pidfile and master socket.
+    pub fn detect(sys: &'a dyn System, paths: Paths) -> Self {
+        let known = systemd::runs(sys) && systemd::unit(sys, "haproxy").is_ok_and(|u| u.loaded);
+        Self { unit: known.then(|| "haproxy".to_owned()), ..Self::without_systemd(sys, paths) }
+    }
+
+    /// HAProxy as a master process that systemd does not know.
+    pub fn without_systemd(sys: &'a dyn System, paths: Paths) -> Self {
+        Self { sys, paths, unit: None, deadline: Duration::from_secs(10) }
+    }
+
+    #[must_use]
+    pub fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// Whether systemd runs it.
+    #[must_use]
+    pub fn by_systemd(&self) -> bool {
+        self.unit.is_some()
+    }
+
+    /// The installed binary.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn binary(&self) -> Result<PathBuf, Error> {
+        let missing =
+            || Error::new("haproxy", "is not installed on this node").hint("install the package haproxy");
+        self.sys.find("haproxy").ok_or_else(missing)
+    }
+
+    /// The installed version.
+    ///
+    /// # Errors
+    /// When there is none, or it is older than 2.4.
+    pub fn version(&self) -> Result<Version, Error> {
+        let argv = vec![self.binary()?.display().to_string(), "-v".to_owned()];
+        let out = self.sys.run(&Command { argv, timeout: Duration::from_secs(10), ..Command::default() });
+        let text = out.map_err(|e| Error::new("haproxy -v", e.to_string()))?.stdout;
+        let text = String::from_utf8_lossy(&text);
+        let version = answers::version(&text)
+            .ok_or_else(|| Error::new("haproxy -v", "says no version").hint("is it HAProxy?"))?;
+        if (version.major, version.minor) < OLDEST {
+            let what = format!("version {} is too old", version.text);
+            return Err(Error::new("haproxy", what).hint("2.4 or newer is needed"));
+        }
+        Ok(version)
+    }
+
+    /// What runs now. Nothing is an answer, not an error.
+    ///
+    /// # Errors
+    /// When systemd does not say.
+    pub fn running(&self) -> Result<Running, Error> {
+        let Some(master) = self.master()? else { return Ok(Running::default()) };
+        let args = self.command_line(master);
+        let is = |arg: &String, path: &Path| Path::new(arg.split(',').next().unwrap_or_default()) == path;
+        let follows = |flag: &str, path: &Path| {
+            args.iter().zip(args.iter().skip(1)).any(|(f, value)| f == flag && is(value, path))
+        };
+        let info = self.info().ok();
+        let pid = info.as_ref().map(|i| i.pid);
+        Ok(Running {
+            state: State::Running,
+            by_systemd: self.by_systemd(),
+            master: Some(master),
+            pid,
+            hash: info.as_ref().and_then(|i| i.description.clone()),
+            version: info.map(|i| i.version),
+            has_conf_d: follows("-f", &self.paths.conf_d),
+            has_master_socket: follows("-S", &self.paths.master_socket),
+            listeners: pid.map(|pid| ports::listeners(self.sys, pid)).unwrap_or_default(),
+        })
+    }
+
+    /// What the serving worker says of itself.
+    ///
+    /// # Errors
+    /// When the stats socket does not answer.
+    pub fn info(&self) -> Result<Info, Error> {
+        let place = || self.paths.stats_socket.display().to_string();
+        let answer = self.sys.ask_unix(&self.paths.stats_socket, b"show info\n", ASK);
+        let answer = answer.map_err(|e| Error::new(place(), format!("does not answer: {e}")))?;
+        Info::parse(&String::from_utf8_lossy(&answer))
+            .ok_or_else(|| Error::new(place(), "is no HAProxy's socket"))
+    }
+
+    /// The master process, if it lives.
+    fn master(&self) -> Result<Option<u32>, Error> {
+        if let Some(unit) = &self.unit {
+            return Ok(systemd::unit(self.sys, unit)?.main_pid);
+        }
+        let text = self.sys.read(&self.paths.pidfile).unwrap_or_default();
+        let pid = String::from_utf8_lossy(&text).lines().next().and_then(|l| l.trim().parse().ok());
+        // The number may have gone to another program since.
+        Ok(pid.filter(|pid| ports::name(self.sys, *pid) == "haproxy"))
+    }
+
+    fn command_line(&self, pid: u32) -> Vec<String> {
+        let bytes = self.sys.read(Path::new(&format!("/proc/{pid}/cmdline"))).unwrap_or_default();
+        bytes.split(|b| *b == 0).map(|arg| String::from_utf8_lossy(arg).into_owned()).collect()
+    }
+}
+
+impl Daemon for Haproxy<'_> {
+    fn check(&self, staged: &Path) -> Result<(), Error> {
+        self.version()?;
+        check::check(self.sys, &self.binary()?, &self.paths, staged)
+    }
+
+    fn precheck(&self, plan: &Plan) -> Result<(), Errors> {
+        if plan.action == Action::Nothing {
+            return Ok(());
+        }
+        let own = self.master()?;
+        ports::free(self.sys, &plan.new_binds, plan.nonlocal_binds, own)
+    }
+
+    fn serving(&self) -> Result<Serving, Error> {
+        let running = self.running()?;
+        Ok(Serving { running: running.state == State::Running, pid: running.pid, hash: running.hash })
+    }
+
+    fn activate(&self, plan: &Plan) -> Result<Proof, Error> {
+        self.put_into_effect(plan)
+    }
+
+    fn revert(&self, plan: &Plan, before: &Serving) -> Result<(), Error> {
+        self.put_back(plan, before)
+    }
+}

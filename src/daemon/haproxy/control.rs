@@ -1,0 +1,212 @@
+//! Reload, restart, start and stop, and the proof that a new worker serves. A zero exit code proves nothing: HAProxy
+//! 2.6's unit reports success when a port could not be bound. What to do is decided by the plan.
+
+use std::time::Duration;
+
+use super::answers::Processes;
+use super::{ASK, Haproxy, check};
+use crate::daemon::{ports, systemd};
+use crate::error::Error;
+use crate::host::{Command, Signal};
+use crate::plan::{Action, Plan};
+use crate::transaction::{Proof, Serving};
+
+const POLL: Duration = Duration::from_millis(25);
+/// The master's own reload waits for the new worker on 2.7 and later.
+const RELOAD: Duration = Duration::from_secs(30);
+/// `-W -D` returns when the master has forked.
+const START: Duration = Duration::from_secs(30);
+
+/// What must differ afterwards.
+#[derive(Debug, Clone, Default)]
+struct Old {
+    pid: Option<u32>,
+    failed: u32,
+}
+
+/// Which hash a new worker must, or must not, answer with.
+#[derive(Debug, Clone, Copy)]
+enum Want<'h> {
+    Hash(&'h str),
+    AnyBut(Option<&'h str>),
+}
+
+impl Haproxy<'_> {
+    pub(super) fn put_into_effect(&self, plan: &Plan) -> Result<Proof, Error> {
+        if plan.daemon_reload && self.unit.is_some() {
+            systemd::daemon_reload(self.sys)?;
+        }
+        let old = self.old();
+        match plan.action {
+            Action::Nothing => return Ok(Proof { hash: plan.hash.clone(), ..Proof::default() }),
+            Action::Reload => self.reload()?,
+            Action::Restart => self.restart()?,
+            Action::Start => self.start()?,
+        }
+        self.prove(Want::Hash(&plan.hash), &old)
+    }
+
+    pub(super) fn put_back(&self, plan: &Plan, before: &Serving) -> Result<(), Error> {
+        if plan.daemon_reload && self.unit.is_some() {
+            systemd::daemon_reload(self.sys)?;
+        }
+        let old = self.old();
+        match plan.action {
+            Action::Nothing => return Ok(()),
+            _ if !before.running => return self.stop(),
+            Action::Reload => self.reload()?,
+            Action::Restart | Action::Start => self.restart()?,
+        }
+        // The hash of the old files may never have been loaded; the new one's must be gone.
+        let unwanted = Some(plan.hash.as_str()).filter(|h| before.hash.as_deref() != Some(*h));
+        self.prove(Want::AnyBut(unwanted), &old).map(drop)
+    }
+
+    fn old(&self) -> Old {
+        let failed = self.processes().and_then(|p| p.failed).unwrap_or(0);
+        Old { pid: self.info().ok().map(|i| i.pid), failed }
+    }
+
+    fn processes(&self) -> Option<Processes> {
+        let answer = self.sys.ask_unix(&self.paths.master_socket, b"show proc\n", ASK).ok()?;
+        Processes::parse(&String::from_utf8_lossy(&answer))
+    }
+
+    fn reload(&self) -> Result<(), Error> {
+        if let Some(unit) = &self.unit {
+            return systemd::tell(self.sys, "reload", unit).map_err(|e| self.explained(e));
+        }
+        let none = || Error::new("haproxy", "is not running").hint("start it");
+        let master = self.master()?.ok_or_else(none)?;
+        match self.sys.ask_unix(&self.paths.master_socket, b"reload\n", RELOAD) {
+            Ok(answer) => refused(&String::from_utf8_lossy(&answer)),
+            // No socket: then by signal. A reset is the reload itself, and the proof tells the rest.
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused
+                ) =>
+            {
+                let fail =
+                    |e| Error::new(format!("haproxy's master {master}"), format!("cannot be signalled: {e}"));
+                self.sys.signal(master, Signal::Usr2).map_err(fail)
+            }
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn restart(&self) -> Result<(), Error> {
+        if let Some(unit) = &self.unit {
+            // Several tries within ten seconds would hit the unit's start limit.
+            let _ = systemd::tell(self.sys, "reset-failed", unit);
+            return systemd::tell(self.sys, "restart", unit).map_err(|e| self.explained(e));
+        }
+        self.stop()?;
+        self.start()
+    }
+
+    fn start(&self) -> Result<(), Error> {
+        if let Some(unit) = &self.unit {
+            let _ = systemd::tell(self.sys, "reset-failed", unit);
+            return systemd::tell(self.sys, "start", unit).map_err(|e| self.explained(e));
+        }
+        let paths = &self.paths;
+        let text = |path: &std::path::Path| path.display().to_string();
+        let mut argv =
+            vec![text(&self.binary()?), "-W".into(), "-D".into(), "-f".into(), text(&paths.config)];
+        if self.sys.stat(&paths.conf_d).is_ok_and(|s| s.is_some()) {
+            argv.extend(["-f".to_owned(), text(&paths.conf_d)]);
+        }
+        let master = systemd::master_socket(paths, self.sys.group("haproxy").is_some());
+        argv.extend(["-p".to_owned(), text(&paths.pidfile), "-S".to_owned(), master]);
+        let out = self.sys.run(&Command { argv, timeout: START, ..Command::default() });
+        let out = out.map_err(|e| Error::new("haproxy", format!("cannot be started: {e}")))?;
+        if out.code == 0 {
+            return Ok(());
+        }
+        let said = check::alerts(&String::from_utf8_lossy(&out.stderr)).join("; ");
+        Err(Error::new("haproxy", format!("does not start, exit code {}: {said}", out.code)))
+    }
+
+    fn stop(&self) -> Result<(), Error> {
+        if let Some(unit) = &self.unit {
+            return systemd::tell(self.sys, "stop", unit);
+        }
+        let Some(master) = self.master()? else { return Ok(()) };
+        let fail = |what: String| Error::new(format!("haproxy's master {master}"), what);
+        self.sys.signal(master, Signal::Term).map_err(|e| fail(format!("cannot be stopped: {e}")))?;
+        let start = self.sys.now();
+        while ports::name(self.sys, master) == "haproxy" {
+            if self.sys.now().saturating_sub(start) > self.deadline {
+                return Err(fail("does not stop".to_owned()));
+            }
+            self.sys.sleep(POLL);
+        }
+        Ok(())
+    }
+
+    /// Polls until a new worker answers as wanted. The master socket is away for a while during a reload.
+    fn prove(&self, want: Want<'_>, old: &Old) -> Result<Proof, Error> {
+        let start = self.sys.now();
+        let mut seen = String::from("its stats socket does not answer");
+        loop {
+            match self.info() {
+                Ok(info) if info.stopping => "only a stopping worker answers".clone_into(&mut seen),
+                Ok(info) if Some(info.pid) == old.pid => {
+                    seen = format!("the old worker {} still serves", info.pid);
+                }
+                Ok(info) => {
+                    let hash = info.description.unwrap_or_default();
+                    let right = match want {
+                        Want::Hash(wanted) => hash == wanted,
+                        Want::AnyBut(unwanted) => unwanted != Some(hash.as_str()),
+                    };
+                    if right {
+                        let took = self.sys.now().saturating_sub(start);
+                        return Ok(Proof { pid: Some(info.pid), hash, took });
+                    }
+                    seen = format!("the new worker {} runs another configuration ('{hash}')", info.pid);
+                }
+                Err(_) if self.unasked(want) => return Ok(Proof::default()),
+                Err(e) => seen = e.to_string(),
+            }
+            // Known at once where the master counts failures, else by the deadline.
+            if self.processes().and_then(|p| p.failed).is_some_and(|failed| failed > old.failed) {
+                let what = format!("the new worker did not come up: {seen}");
+                return Err(self.explained(Error::new("haproxy", what)));
+            }
+            if self.sys.now().saturating_sub(start) > self.deadline {
+                let what = format!("no new worker within {} s: {seen}", self.deadline.as_secs());
+                return Err(self.explained(Error::new("haproxy", what)));
+            }
+            self.sys.sleep(POLL);
+        }
+    }
+
+    /// The way back leads to a foreign configuration without our stats socket: then a live master must do.
+    fn unasked(&self, want: Want<'_>) -> bool {
+        let silent = !self.sys.stat(&self.paths.stats_socket).is_ok_and(|s| s.is_some());
+        matches!(want, Want::AnyBut(_)) && silent && self.master().is_ok_and(|m| m.is_some())
+    }
+
+    /// HAProxy's own reason, where a journal has it.
+    fn explained(&self, error: Error) -> Error {
+        let Some(unit) = &self.unit else {
+            return error.hint("HAProxy's own log has the reason");
+        };
+        let alerts = check::alerts(&systemd::last_words(self.sys, unit));
+        let last: Vec<_> = alerts.iter().rev().take(3).rev().cloned().collect();
+        if last.is_empty() {
+            return error.hint(format!("see journalctl -u {unit}"));
+        }
+        Error { what: format!("{}: {}", error.what, last.join("; ")), ..error }
+    }
+}
+
+/// 2.7 and later answer `Success=0` and why; 2.6 says nothing.
+fn refused(answer: &str) -> Result<(), Error> {
+    if !answer.contains("Success=0") {
+        return Ok(());
+    }
+    Err(Error::new("haproxy", format!("the reload failed: {}", check::alerts(answer).join("; "))))
+}
