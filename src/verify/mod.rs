@@ -8,6 +8,8 @@ pub mod deadline;
 pub mod error;
 pub mod http;
 pub mod judge;
+pub mod observe;
+pub mod parallel;
 pub mod patroni;
 pub mod postgres;
 pub mod stats;
