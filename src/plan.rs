@@ -104,7 +104,8 @@ pub struct Running {
 /// What is wanted of the node.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    pub node: RenderedFile,
+    /// haproxy.cfg; `None` where clusters are only taken away.
+    pub node: Option<RenderedFile>,
     pub dropin: Option<RenderedFile>,
     /// The files of the clusters in scope.
     pub services: Vec<RenderedFile>,
@@ -128,7 +129,7 @@ pub fn plan(
 ) -> Result<Plan, Errors> {
     let mut errors = Errors::default();
     let mut changes: BTreeMap<PathBuf, Option<RenderedFile>> = BTreeMap::new();
-    for file in std::iter::once(&wanted.node).chain(&wanted.services).chain(&wanted.dropin) {
+    for file in wanted.node.iter().chain(&wanted.services).chain(&wanted.dropin) {
         foreign(&mut errors, file, wanted, installed, layout);
         changes.insert(file.path.clone(), Some(file.clone()));
     }
@@ -138,14 +139,18 @@ pub fn plan(
         }
     }
     let (managed, mut candidate) = outcome(&changes, installed, layout);
-    let (description, hash) = errors
-        .take(haproxy::description(templates, layout, &managed))
-        .unwrap_or_else(|| (wanted.node.clone(), String::new()));
-    candidate.insert(description.path.clone(), description.content.clone().into_bytes());
-    changes.insert(description.path.clone(), Some(description));
+    let mut hash = String::new();
+    let named = wanted.node.is_some() || managed.contains_key(&layout.conf_d.join("00-pgsvc.cfg"));
+    if named
+        && let Some((description, name)) = errors.take(haproxy::description(templates, layout, &managed))
+    {
+        hash = name;
+        candidate.insert(description.path.clone(), description.content.clone().into_bytes());
+        changes.insert(description.path.clone(), Some(description));
+    }
     shared_binds(&mut errors, &candidate);
     let changes = real(changes, installed, haproxy_gid);
-    let (action, reason) = action(&changes, installed, &hash, wanted.dropin.as_ref());
+    let (action, reason) = action(&changes, installed, &hash, wanted);
     let before: Vec<SocketAddr> = match installed.running {
         Some(_) => haproxy_files(installed, layout).flat_map(|(_, f)| binds(&f.content)).collect(),
         None => Vec::new(),
@@ -252,8 +257,16 @@ fn real(changes: BTreeMap<PathBuf, Option<RenderedFile>>, installed: &Installed,
     list
 }
 
-fn action(changes: &[FileChange], installed: &Installed, hash: &str, dropin: Option<&RenderedFile>) -> (Action, String) {
-    let Some(running) = &installed.running else { return (Action::Start, "HAProxy is not running".into()) };
+fn action(changes: &[FileChange], installed: &Installed, hash: &str, wanted: &Wanted) -> (Action, String) {
+    let dropin = wanted.dropin.as_ref();
+    if changes.is_empty() && wanted.node.is_none() {
+        return (Action::Nothing, "nothing of it is installed".into());
+    }
+    let Some(running) = &installed.running else {
+        // Taking clusters away is no reason to start what somebody stopped.
+        let start = if wanted.node.is_some() { Action::Start } else { Action::Nothing };
+        return (start, "HAProxy is not running".into());
+    };
     if !running.takes_reload && dropin.is_some() {
         let why = "the running HAProxy was started without conf.d, and a reload keeps its command line";
         return (Action::Restart, why.into());

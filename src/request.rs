@@ -47,6 +47,8 @@ pub struct Model {
     pub options: Options,
     pub check: bool,
     pub warnings: Vec<String>,
+    /// The request by cluster, as a node keeps it.
+    pub kept: Vec<(String, Value)>,
 }
 
 #[derive(Debug, Clone)]
@@ -253,7 +255,9 @@ fn carried(inventory: &Inventory, me: &crate::inventory::Host) -> Vec<String> {
 pub fn model(request: Request) -> Result<Model, Errors> {
     let mut errors = Errors::default();
     let node = settings::node(&request.node, &request.node_vars, &mut errors);
+    let kept = crate::run::kept::arguments(&request);
     let mut model = Model {
+        kept,
         node,
         state: request.state,
         clusters: BTreeMap::new(),

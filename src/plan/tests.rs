@@ -20,7 +20,7 @@ fn service(cluster: &str, name: &str, port: u16) -> RenderedFile {
 
 fn wanted(services: Vec<RenderedFile>, scope: &[&str]) -> Wanted {
     Wanted {
-        node: file("/etc/haproxy/haproxy.cfg", "# Managed by pgsvc: node\nglobal\n", None),
+        node: Some(file("/etc/haproxy/haproxy.cfg", "# Managed by pgsvc: node\nglobal\n", None)),
         dropin: None,
         services,
         scope: scope.iter().map(|s| (*s).to_owned()).collect(),

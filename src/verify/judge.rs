@@ -106,6 +106,9 @@ pub struct PortResult {
     pub why: Vec<String>,
     /// What an operator may want to know of a port that is right.
     pub notes: Vec<String>,
+    /// Wrong by where the port leads, not by the members' own trouble.
+    #[serde(skip)]
+    pub misled: bool,
 }
 
 /// One port with everything seen of it.
@@ -130,6 +133,7 @@ pub fn judge(e: &Evidence<'_>) -> PortResult {
         found: Vec::new(),
         why: Vec::new(),
         notes: Vec::new(),
+        misled: false,
     };
     let serving = |tier: Tier| -> Vec<&Candidate<'_>> { e.members.iter().filter(|m| m.serves(tier)).collect() };
     let (tier, serving) = match serving(Tier::Active) {
@@ -150,6 +154,8 @@ pub fn judge(e: &Evidence<'_>) -> PortResult {
     views(e, &serving, tier, &mut result);
     member_notes(e, &mut result);
     result.status = status(e, tier, &result);
+    let members_own = |c: &Contact| matches!(c, Contact::Full(_) | Contact::Login(_));
+    result.misled = result.status == Status::Wrong && tier.is_some() && !e.contacts.iter().any(members_own);
     result
 }
 

@@ -1,0 +1,240 @@
+//! What happened, for every edge: the Ansible result and `--format json` are this, the tables are made from it.
+//! Nothing is decided here.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::error::Error;
+use crate::plan::{Action, FileChange, Plan};
+use crate::request::ResolvedCluster;
+use crate::resolve::{ResolvedService, Tier};
+use crate::settings::Options;
+use crate::verify::judge::{PortResult, Status};
+
+/// The outcome of a run. Its JSON form is a stable schema: fields are added, never renamed.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    pub node: String,
+    pub changed: bool,
+    pub failed: bool,
+    /// One sentence for people.
+    pub msg: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
+    /// Why that action.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The configuration's name in `show info`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub hash: String,
+    pub changes: Vec<Change>,
+    pub clusters: BTreeMap<String, Value>,
+    pub verify: Vec<PortResult>,
+    pub errors: Vec<Error>,
+    pub warnings: Vec<String>,
+    /// A failed run that put the old configuration back.
+    pub rolled_back: bool,
+    /// What a program may want to act on: `haproxy_missing`, `restart_needed`, `not_ours`, `busy`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    Create,
+    Replace,
+    Remove,
+    /// Only mode or owner.
+    Attributes,
+}
+
+/// One file's change, secrets masked.
+#[derive(Debug, Clone, Serialize)]
+pub struct Change {
+    pub path: String,
+    pub kind: ChangeKind,
+    pub before: String,
+    pub after: String,
+}
+
+impl Change {
+    pub fn of(c: &FileChange) -> Self {
+        let text = |bytes: &[u8]| mask(&String::from_utf8_lossy(bytes));
+        let before = c.before.as_ref().map(|b| text(&b.content)).unwrap_or_default();
+        let after = c.after.as_ref().map(|a| mask(&a.content)).unwrap_or_default();
+        let kind = match (&c.before, &c.after) {
+            (None, _) => ChangeKind::Create,
+            (_, None) => ChangeKind::Remove,
+            (Some(b), Some(a)) if b.content == a.content.as_bytes() => ChangeKind::Attributes,
+            _ => ChangeKind::Replace,
+        };
+        Self { path: c.path.display().to_string(), kind, before, after }
+    }
+}
+
+/// Hides what follows a word that says a secret comes: hashes too, which can be guessed at leisure.
+pub fn mask(text: &str) -> String {
+    const SECRETS: [&str; 4] = ["password", "insecure-password", "auth", "stats auth"];
+    let line = |l: &str| {
+        let words: Vec<&str> = l.split_whitespace().collect();
+        let hit = words.windows(2).find_map(|w| match w {
+            ["password" | "insecure-password", secret] => Some((*secret).to_owned()),
+            ["auth", pair] if pair.contains(':') => Some((*pair).to_owned()),
+            _ => None,
+        });
+        match hit {
+            Some(secret) => l.replace(&secret, "********"),
+            None => l.to_owned(),
+        }
+    };
+    if !SECRETS.iter().any(|s| text.contains(s)) {
+        return text.to_owned();
+    }
+    let mut out: String = text.lines().map(line).collect::<Vec<_>>().join("\n");
+    if text.ends_with('\n') {
+        out.push('\n');
+    }
+    out
+}
+
+impl Report {
+    pub fn planned(&mut self, plan: &Plan) {
+        self.changed = !plan.is_empty();
+        self.action = Some(plan.action.clone());
+        self.reason = plan.reason.clone();
+        self.hash = plan.hash.clone();
+        self.changes = plan.changes.iter().map(Change::of).collect();
+    }
+
+    pub fn fail(&mut self, errors: impl IntoIterator<Item = Error>) {
+        self.failed = true;
+        self.errors.extend(errors);
+    }
+
+    /// The ports that are wrong.
+    pub fn wrong(&self) -> impl Iterator<Item = &PortResult> {
+        self.verify.iter().filter(|r| r.status == Status::Wrong)
+    }
+
+    /// The Ansible result: exactly this object on one line.
+    pub fn ansible(&self, diff: bool) -> Value {
+        let mut result = json!({
+            "changed": self.changed,
+            "failed": self.failed,
+            "msg": self.message(),
+            "warnings": self.warnings,
+            "ansible_facts": {"pgsvc": {
+                "node": self.node, "clusters": self.clusters, "verify": self.verify, "action": self.action,
+                "hash": self.hash,
+            }},
+            "changes": self.changes.iter().map(|c| json!({"path": c.path, "kind": c.kind})).collect::<Vec<_>>(),
+            "action": self.action,
+            "rolled_back": self.rolled_back,
+        });
+        if let Some(map) = result.as_object_mut() {
+            if !self.code.is_empty() {
+                map.insert("code".into(), self.code.clone().into());
+            }
+            if !self.errors.is_empty() {
+                map.insert("errors".into(), self.errors.iter().map(ToString::to_string).collect());
+            }
+            if diff {
+                let one = |c: &Change| json!({"before": c.before, "after": c.after, "before_header": c.path, "after_header": c.path});
+                map.insert("diff".into(), self.changes.iter().map(one).collect());
+            }
+        }
+        result
+    }
+
+    /// The sentence, followed by everything that is wrong.
+    pub fn message(&self) -> String {
+        let mut lines = vec![self.msg.clone()];
+        lines.extend(self.errors.iter().map(ToString::to_string));
+        for r in self.wrong() {
+            lines.push(wrong_line(r));
+        }
+        lines.retain(|l| !l.is_empty());
+        lines.join("\n")
+    }
+}
+
+/// A wrong port in one line: port, expected, found, why.
+pub fn wrong_line(r: &PortResult) -> String {
+    let list = |names: &[String]| if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
+    format!(
+        "service '{}' of {} on {}: expected {}, found {}: {}",
+        r.service, r.cluster, r.address, list(&r.expected), list(&r.found), r.why.join("; ")
+    )
+}
+
+/// A cluster for facts: its services with their members and how to connect.
+pub fn cluster(c: &ResolvedCluster, node: &str, options: &Options) -> Value {
+    let one = |s: &ResolvedService| (s.service.clone(), service(s, node, options));
+    let services: serde_json::Map<String, Value> = c.services.iter().map(one).collect();
+    let members: Vec<Value> = c
+        .cluster
+        .members
+        .iter()
+        .map(|m| json!({"instance": m.instance, "address": m.address, "role": m.role, "seq": m.seq}))
+        .collect();
+    json!({"services": services, "members": members})
+}
+
+fn service(s: &ResolvedService, node: &str, options: &Options) -> Value {
+    let members: Vec<Value> = s
+        .servers
+        .iter()
+        .map(|m| json!({"instance": m.instance, "address": m.address, "port": m.port, "weight": m.weight,
+            "as_primary": m.as_primary, "as_replica": m.as_replica}))
+        .collect();
+    let host = match s.binds.first() {
+        Some(b) if !b.ip().is_unspecified() => b.ip().to_string(),
+        _ => node.to_owned(),
+    };
+    let database = options.database.as_deref().unwrap_or("postgres");
+    let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    json!({
+        "listener": s.listener, "address": s.binds.first().map(ToString::to_string), "port": s.port(),
+        "role": s.expectation, "members": members,
+        "url": format!("postgres://{bracketed}:{}/{database}", s.port()),
+        "jdbc": format!("jdbc:postgresql://{bracketed}:{}/{database}", s.port()),
+        "dsn": format!("host={host} port={} dbname={database}", s.port()),
+    })
+}
+
+/// Who is in a tier of a service, with the role under which.
+pub fn tier_words(s: &ResolvedService, tier: Tier) -> String {
+    let one = |m: &crate::resolve::Server| match (m.as_primary == Some(tier), m.as_replica == Some(tier)) {
+        (true, true) => Some(m.instance.clone()),
+        (true, false) => Some(format!("{} while primary", m.instance)),
+        (false, true) => Some(format!("{} while replica", m.instance)),
+        (false, false) => None,
+    };
+    s.servers.iter().filter_map(one).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_never_show_in_a_diff() {
+        let text = "userlist x\n    user admin password $6$salt$hash\n  stats auth admin:hunter2\n    http-request auth realm x\n";
+        let masked = mask(text);
+        assert!(!masked.contains("$6$") && !masked.contains("hunter2"), "{masked}");
+        assert!(masked.contains("user admin password ********\n") && masked.contains("auth realm x"), "{masked}");
+        assert_eq!(mask("global\n"), "global\n");
+    }
+
+    #[test]
+    fn the_ansible_result_has_what_ansible_wants() {
+        let mut r = Report { node: "n".into(), ..Report::default() };
+        r.fail([Error::new("a", "b")]);
+        let v = r.ansible(true);
+        assert_eq!((v["failed"].as_bool(), v["changed"].as_bool(), v["msg"].as_str()), (Some(true), Some(false), Some("a: b")));
+        assert!(v["warnings"].is_array() && v["diff"].is_array());
+    }
+}

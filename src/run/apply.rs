@@ -1,0 +1,230 @@
+//! `apply`: plan, install as one transaction, verify, and undo what this run made worse.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Node, begin, kept, ports};
+use crate::daemon::haproxy::Haproxy;
+use crate::error::{Error, Errors};
+use crate::plan::{Action, FileChange, Installed, Plan};
+use crate::report::Report;
+use crate::request::{Model, State};
+use crate::settings::VerifyMode;
+use crate::transaction::{Daemon, Proof, Serving, Transaction};
+use crate::verify::judge::{PortResult, Status};
+
+/// How long a run waits for another one on the same node.
+const LOCK: Duration = Duration::from_secs(120);
+
+/// Installs what a model wants.
+pub fn apply(node: &Node<'_>, model: &Model) -> Report {
+    let mut report = begin(model);
+    if model.clusters.is_empty() {
+        report.msg = "nothing was changed".into();
+        return report;
+    }
+    let haproxy = Haproxy::detect(node.sys, node.paths.clone());
+    if !node.rooted
+        && let Err(e) = haproxy.version()
+    {
+        report.code = if haproxy.binary().is_err() { "haproxy_missing".into() } else { String::new() };
+        report.msg = "nothing was changed".into();
+        report.fail([e]);
+        return report;
+    }
+    let nothing = NoDaemon;
+    let daemon: &dyn Daemon = if node.rooted { &nothing } else { &haproxy };
+    let outcome = if model.check { check(node, model, &mut report) } else { install(node, model, daemon, &mut report) };
+    if let Err(errors) = outcome {
+        if report.msg.is_empty() {
+            report.msg = "nothing was changed".into();
+        }
+        report.fail(errors.0);
+    }
+    report
+}
+
+/// Check mode: the same plan, nothing touched, not even the lock.
+fn check(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Errors> {
+    let templates = node.templates(model)?;
+    let (plan, installed) = super::plan(node, model, &templates)?;
+    consent(model, &plan, &installed, report)?;
+    kept_members(node, model, &plan)?;
+    report.planned(&plan);
+    report.msg = summary(&plan, "would ");
+    Ok(())
+}
+
+fn install(node: &Node<'_>, model: &Model, daemon: &dyn Daemon, report: &mut Report) -> Result<(), Errors> {
+    let templates = node.templates(model)?;
+    let tx = Transaction::begin(node.sys, &node.paths.state_dir, LOCK).inspect_err(|_| report.code = "busy".into())?;
+    if let crate::transaction::Recovered::RolledBack(files) = tx.recovered() {
+        report.warnings.push(format!("an unfinished run was undone first ({} files)", files.len()));
+    }
+    let (plan, installed) = super::plan(node, model, &templates)?;
+    consent(model, &plan, &installed, report)?;
+    kept_members(node, model, &plan)?;
+    let looks = model.options.verify != VerifyMode::Off && !node.rooted && model.state == State::Present;
+    kept::binary(node)?;
+    if plan.is_empty() {
+        kept::request(node, model)?;
+        report.planned(&plan);
+        report.msg = summary(&plan, "");
+        if looks {
+            ports::conclude(report, ports::verify(node, model, None, model.options.timeout)?, model.options.verify);
+        }
+        return Ok(());
+    }
+    let before = if looks && installed.running.is_some() && !installed.pristine {
+        ports::verify(node, model, None, Duration::ZERO)?
+    } else {
+        Vec::new()
+    };
+    let put = match tx.install(daemon, &plan) {
+        Ok(put) => put,
+        Err(failure) => {
+            report.rolled_back = failure.touched && failure.rolled_back.is_ok();
+            report.msg = match (&failure.rolled_back, failure.touched) {
+                (Ok(()), false) => "nothing was changed".into(),
+                (Ok(()), true) => "the old configuration is back and serves".into(),
+                (Err(_), _) => "rolling back failed as well".into(),
+            };
+            let mut errors = failure.error;
+            if let Err(more) = failure.rolled_back {
+                more.0.into_iter().for_each(|e| errors.push(e));
+            }
+            kept::journal(node, model, "failed");
+            return Err(errors);
+        }
+    };
+    let results = if looks { ports::verify(node, model, None, model.options.timeout)? } else { Vec::new() };
+    let worse = worse(&before, &results);
+    if !worse.is_empty() && model.options.verify == VerifyMode::Fail {
+        let undone = put.undo(daemon);
+        report.rolled_back = undone.is_ok();
+        report.msg = format!("this run made {} worse; {}", list(&worse), if undone.is_ok() { "the old configuration is back and serves" } else { "rolling back failed as well" });
+        report.verify = results;
+        kept::journal(node, model, "rolled back");
+        report.failed = true;
+        return undone;
+    }
+    put.keep()?;
+    report.planned(&plan);
+    report.msg = summary(&plan, "");
+    kept::request(node, model)?;
+    kept::journal(node, model, "installed");
+    if looks {
+        ports::conclude(report, results, model.options.verify);
+    }
+    Ok(())
+}
+
+/// A restart cuts every session: on a load balancer that serves already it needs consent.
+fn consent(model: &Model, plan: &Plan, installed: &Installed, report: &mut Report) -> Result<(), Error> {
+    if plan.action != Action::Restart || model.options.allow_restart || installed.pristine {
+        return Ok(());
+    }
+    report.code = "restart_needed".into();
+    Err(Error::new("haproxy", format!("a restart is needed, which cuts every session: {}", plan.reason))
+        .hint("choose the moment and pass --allow-restart (allow_restart: true)"))
+}
+
+/// A member that Patroni still lists is not dropped because an inventory forgot it.
+fn kept_members(node: &Node<'_>, model: &Model, plan: &Plan) -> Result<(), Errors> {
+    let mut errors = Errors::default();
+    if model.options.force || node.rooted || model.state == State::Absent {
+        return Ok(());
+    }
+    for (name, c) in &model.clusters {
+        let dropped = dropped(name, &c.cluster.members.iter().map(|m| m.address.as_str()).collect::<Vec<_>>(), plan);
+        if dropped.is_empty() {
+            continue;
+        }
+        let listed = super::kept::patroni_lists(node, &c.cluster);
+        for address in dropped.into_iter().filter(|a| listed.contains(a)) {
+            errors.push(Error::new(format!("cluster '{name}'"), format!("{address} is no longer a member here, but Patroni still lists it"))
+                .hint("remove it from Patroni first, or pass --force (force: true)"));
+        }
+    }
+    errors.finish(())
+}
+
+/// Addresses that a cluster's installed files serve and its new ones do not.
+fn dropped(cluster: &str, members: &[&str], plan: &Plan) -> Vec<String> {
+    let addresses = |text: &[u8]| -> Vec<String> {
+        let text = String::from_utf8_lossy(text).into_owned();
+        let server = |l: &str| {
+            let mut words = l.split_whitespace();
+            (words.next() == Some("server")).then(|| words.nth(1)).flatten().map(str::to_owned)
+        };
+        text.lines().filter_map(server).filter_map(|a| a.rsplit_once(':').map(|(ip, _)| ip.trim_matches(['[', ']']).to_owned())).collect()
+    };
+    let of_cluster = |c: &&FileChange| {
+        let owner = c.before.as_ref().and_then(|b| crate::render::haproxy::owner(&b.content));
+        matches!(owner, Some(crate::render::haproxy::Owner::Cluster { cluster: owner, .. }) if owner == cluster)
+    };
+    let before = plan.changes.iter().filter(of_cluster).filter_map(|c| c.before.as_ref());
+    let mut gone: Vec<String> = before.flat_map(|b| addresses(&b.content)).filter(|a| !members.contains(&a.as_str())).collect();
+    gone.sort();
+    gone.dedup();
+    gone
+}
+
+/// Ports that this run made worse: right before or new, and now misled although members are there to serve. A cluster
+/// that is unhealthy for its own reasons is no reason to roll back.
+fn worse(before: &[PortResult], after: &[PortResult]) -> Vec<String> {
+    let was: BTreeMap<(&str, &str, &str), Status> =
+        before.iter().map(|r| ((r.cluster.as_str(), r.service.as_str(), r.address.as_str()), r.status)).collect();
+    let made_worse = |r: &&PortResult| {
+        let wrong_before = was.get(&(r.cluster.as_str(), r.service.as_str(), r.address.as_str())) == Some(&Status::Wrong);
+        r.status == Status::Wrong && r.misled && (!wrong_before || before.is_empty())
+    };
+    after.iter().filter(made_worse).map(|r| format!("{}-{} ({})", r.cluster, r.service, r.address)).collect()
+}
+
+fn list(names: &[String]) -> String {
+    names.join(", ")
+}
+
+/// One sentence: what was or would be done.
+fn summary(plan: &Plan, would: &str) -> String {
+    if plan.is_empty() {
+        return "nothing to do".into();
+    }
+    let files = match plan.changes.len() {
+        1 => "1 file".to_owned(),
+        n => format!("{n} files"),
+    };
+    let action = match (&plan.action, would.is_empty()) {
+        (Action::Nothing, _) => String::new(),
+        (Action::Reload, true) => ", HAProxy reloaded".into(),
+        (Action::Restart, true) => ", HAProxy restarted".into(),
+        (Action::Start, true) => ", HAProxy started".into(),
+        (Action::Reload, false) => ", reload HAProxy".into(),
+        (Action::Restart, false) => ", restart HAProxy".into(),
+        (Action::Start, false) => ", start HAProxy".into(),
+    };
+    if would.is_empty() { format!("{files} changed{action}") } else { format!("would change {files}{action}") }
+}
+
+/// Another root: nothing runs there.
+struct NoDaemon;
+
+impl Daemon for NoDaemon {
+    fn check(&self, _: &Path) -> Result<(), Error> {
+        Ok(())
+    }
+    fn precheck(&self, _: &Plan) -> Result<(), Errors> {
+        Ok(())
+    }
+    fn serving(&self) -> Result<Serving, Error> {
+        Ok(Serving::default())
+    }
+    fn activate(&self, _: &Plan) -> Result<Proof, Error> {
+        Ok(Proof::default())
+    }
+    fn revert(&self, _: &Plan, _: &Serving) -> Result<(), Error> {
+        Ok(())
+    }
+}

@@ -1,0 +1,176 @@
+//! What a node keeps of a run: the request (so that nobody needs an inventory there at three in the morning), the
+//! binary itself at a stable path, a line in the journal. No decision is made from any of it here.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Node;
+use crate::daemon::systemd::STABLE_BINARY;
+use crate::error::{Error, Errors};
+use crate::host::Command;
+use crate::inventory::Vars;
+use crate::inventory::cluster::Cluster;
+use crate::request::{self, Model, Request, State};
+use crate::verify::deadline::Deadline;
+use crate::verify::patroni::{self, Api};
+use crate::verify::tls::TlsConfig;
+
+fn dir(node: &Node<'_>) -> PathBuf {
+    node.paths.state_dir.join("clusters")
+}
+
+/// Keeps each cluster's request as module arguments, 0600: it may hold the password that verification logs in with.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn request(node: &Node<'_>, model: &Model) -> Result<(), Error> {
+    let dir = dir(node);
+    make_dir(node, &dir)?;
+    for (name, args) in &model.kept {
+        let path = dir.join(format!("{name}.json"));
+        if model.state == State::Absent {
+            if node.sys.stat(&path).ok().flatten().is_some() {
+                node.sys.remove_file(&path).map_err(|e| failed("remove", &path, &e))?;
+            }
+            continue;
+        }
+        let mut text = serde_json::to_vec_pretty(args).map_err(|e| Error::new("request", e.to_string()))?;
+        text.push(b'\n');
+        put(node, &path, &text, 0o600)?;
+    }
+    Ok(())
+}
+
+/// The binary at its stable path, where units and people find it.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn binary(node: &Node<'_>) -> Result<(), Error> {
+    if node.rooted {
+        return Ok(());
+    }
+    let own = node.sys.read(Path::new("/proc/self/exe")).map_err(|e| failed("read", Path::new("/proc/self/exe"), &e))?;
+    let path = PathBuf::from(STABLE_BINARY);
+    if let Some(parent) = path.parent() {
+        node.sys.create_dir(parent, 0o755).map_err(|e| failed("make", parent, &e))?;
+    }
+    put(node, &path, &own, 0o755)
+}
+
+fn make_dir(node: &Node<'_>, dir: &Path) -> Result<(), Error> {
+    node.sys.create_dir(dir, 0o700).map_err(|e| failed("make", dir, &e))
+}
+
+/// Writes a file that is pgsvc's own by a rename, when it differs.
+fn put(node: &Node<'_>, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    let stat = node.sys.stat(path).map_err(|e| failed("look at", path, &e))?;
+    let same_size = stat.as_ref().is_some_and(|s| s.mode == mode && s.size == u64::try_from(bytes.len()).unwrap_or(0));
+    if same_size && node.sys.read(path).is_ok_and(|now| now == bytes) {
+        return Ok(());
+    }
+    let new = path.with_extension("new");
+    if node.sys.stat(&new).ok().flatten().is_some() {
+        node.sys.remove_file(&new).map_err(|e| failed("remove", &new, &e))?;
+    }
+    node.sys.create(&new, bytes, mode, (0, 0)).map_err(|e| failed("write", &new, &e))?;
+    node.sys.rename(&new, path).map_err(|e| failed("replace", path, &e))
+}
+
+fn failed(verb: &str, path: &Path, e: &std::io::Error) -> Error {
+    Error::new(path.display().to_string(), format!("cannot {verb} it: {e}"))
+}
+
+/// The requests kept on this node, as one.
+///
+/// # Errors
+/// When there is none, or one is broken.
+pub fn load(node: &Node<'_>, only: &[String], flags: &Vars) -> Result<Request, Errors> {
+    let dir = dir(node);
+    let names = node.sys.list(&dir).unwrap_or_default();
+    let mut merged: Option<Vars> = None;
+    for name in names.iter().filter_map(|n| n.strip_suffix(".json")).filter(|n| only.is_empty() || only.iter().any(|o| o == n)) {
+        let path = dir.join(format!("{name}.json"));
+        let bytes = node.sys.read(&path).map_err(|e| failed("read", &path, &e))?;
+        let args: Vars = serde_json::from_slice(&bytes).map_err(|e| Error::new(path.display().to_string(), format!("is broken: {e}")).hint("run 'pgsvc apply' with the inventory again"))?;
+        match &mut merged {
+            None => merged = Some(args),
+            Some(all) => {
+                let more = args.get("members").and_then(Value::as_array).cloned().unwrap_or_default();
+                if let Some(Value::Array(list)) = all.get_mut("members") {
+                    list.extend(more);
+                }
+                all.remove("clusters");
+            }
+        }
+    }
+    let Some(mut args) = merged else {
+        return Err(Error::new(dir.display().to_string(), "holds no request of an earlier apply").hint("name the inventory: -i INVENTORY").into());
+    };
+    for (k, v) in flags {
+        args.insert(k.clone(), v.clone());
+    }
+    request::from_arguments(&args)
+}
+
+/// A line in the system's journal: who, what, outcome. Its absence fails nothing.
+pub fn journal(node: &Node<'_>, model: &Model, outcome: &str) {
+    if node.rooted {
+        return;
+    }
+    let clusters: Vec<&str> = model.clusters.keys().map(String::as_str).collect();
+    let who = std::env::var("SUDO_USER").unwrap_or_else(|_| "root".into());
+    let who: String = who.chars().filter(char::is_ascii_graphic).take(32).collect();
+    let text = format!("apply by {who}: {}: {outcome}", clusters.join(", "));
+    let argv = ["logger", "-t", "pgsvc", "--", &text].map(str::to_owned).to_vec();
+    // Without a journal the report is what there is.
+    drop(node.sys.run(&Command { argv, timeout: Duration::from_secs(5), ..Command::default() }));
+}
+
+/// The addresses that Patroni lists as members, by the first member that answers; empty where none does.
+pub fn patroni_lists(node: &Node<'_>, cluster: &Cluster) -> Vec<String> {
+    let deadline = Deadline::after(node.sys, Duration::from_secs(3));
+    let ask = |m: &crate::inventory::member::Member| {
+        let ip = m.address.parse().ok().or_else(|| node.sys.resolve(&m.address, Duration::from_secs(2)).ok()?.first().copied())?;
+        let tls = if m.patroni_ssl { Some(TlsConfig::insecure(None).ok()?) } else { None };
+        let api = Api { addr: std::net::SocketAddr::new(ip, m.patroni_port), host: m.address.clone(), tls };
+        patroni::cluster(node.sys, &api, deadline.within(node.sys, Duration::from_secs(1))).ok()
+    };
+    let view = cluster.members.iter().find_map(ask);
+    view.map(|v| v.members.into_iter().filter_map(|m| m.host).collect()).unwrap_or_default()
+}
+
+/// What is kept of each cluster: arguments that make the same model again.
+pub fn arguments(request: &Request) -> Vec<(String, Value)> {
+    let one = |name: &String| {
+        let mut members: Vec<Value> = Vec::new();
+        for (host, vars) in &request.hosts {
+            let mine = vars.get("pg_cluster").and_then(Value::as_str) == Some(name);
+            if mine {
+                let mut vars = vars.clone();
+                vars.insert("inventory_hostname".into(), host.clone().into());
+                members.push(Value::Object(vars));
+            }
+        }
+        let mut node = request.node_vars.clone();
+        node.insert("inventory_hostname".into(), request.node.clone().into());
+        let o = &request.overrides;
+        let mut args = json!({"members": members, "node": node, "clusters": [name]});
+        let options = [
+            ("services", o.services.clone()),
+            ("services_extra", o.services_extra.clone()),
+            ("default_services", o.default_services.clone()),
+            ("verify_user", request.options.user.clone().map(Value::from)),
+            ("verify_password", Some(request.options.password.0.clone().into())),
+            ("verify_database", request.options.database.clone().map(Value::from)),
+        ];
+        if let Some(map) = args.as_object_mut() {
+            for (k, v) in options.into_iter().filter_map(|(k, v)| Some((k, v?))) {
+                map.insert(k.into(), v);
+            }
+        }
+        (name.clone(), args)
+    };
+    request.clusters.iter().map(one).collect()
+}

@@ -1,0 +1,91 @@
+//! Reads what is installed and what runs. Changes nothing.
+
+use std::path::Path;
+use std::time::Duration;
+
+use md5::{Digest, Md5};
+
+use super::Node;
+use crate::daemon::haproxy::{Haproxy, State};
+use crate::error::{Error, Errors};
+use crate::host::{Command, Kind};
+use crate::plan::{Installed, InstalledFile, Running};
+
+/// haproxy.cfg, conf.d, the drop-in, and the running process.
+///
+/// # Errors
+/// Files that cannot be read; a managed directory that is a link.
+pub fn installed(node: &Node<'_>) -> Result<Installed, Errors> {
+    let mut errors = Errors::default();
+    let mut installed = Installed::default();
+    let sys = node.sys;
+    let mut paths = vec![node.paths.config.clone(), node.paths.dropin.clone()];
+    let names = sys.list(&node.paths.conf_d).unwrap_or_default();
+    paths.extend(names.iter().filter(|n| n.ends_with(".cfg") && !n.starts_with('.')).map(|n| node.paths.conf_d.join(n)));
+    for path in paths {
+        if let Some(Some(file)) = errors.take(file(node, &path)) {
+            installed.files.insert(path, file);
+        }
+    }
+    for dir in [&node.paths.conf_d, &node.paths.state_dir] {
+        if sys.stat(dir).ok().flatten().is_some_and(|s| s.kind != Kind::Directory) {
+            errors.push(Error::new(dir.display().to_string(), "is no directory").hint("a link here could lead writes elsewhere; make it a directory"));
+        }
+    }
+    if let Some(config) = installed.files.get(&node.paths.config) {
+        installed.pristine = pristine(node, &config.content);
+    }
+    if !node.rooted {
+        installed.running = errors.take(running(node)).flatten();
+    }
+    errors.finish(installed)
+}
+
+fn file(node: &Node<'_>, path: &Path) -> Result<Option<InstalledFile>, Error> {
+    let fail = |e: std::io::Error| Error::new(path.display().to_string(), format!("cannot be read: {e}"));
+    match node.sys.stat(path).map_err(fail)? {
+        None => Ok(None),
+        Some(stat) if stat.kind == Kind::File => {
+            let content = node.sys.read(path).map_err(fail)?;
+            Ok(Some(InstalledFile { content, mode: stat.mode, uid: stat.uid, gid: stat.gid }))
+        }
+        // HAProxy follows a link that somebody made; pgsvc reads it for the check and never writes through it.
+        Some(_) => {
+            let content = node.sys.read(path).map_err(fail)?;
+            Ok(Some(InstalledFile { content, mode: 0, uid: u32::MAX, gid: u32::MAX }))
+        }
+    }
+}
+
+fn running(node: &Node<'_>) -> Result<Option<Running>, Error> {
+    let running = Haproxy::detect(node.sys, node.paths.clone()).running()?;
+    Ok((running.state == State::Running).then(|| Running {
+        description: running.hash,
+        takes_reload: running.has_conf_d && running.has_master_socket,
+    }))
+}
+
+/// Whether haproxy.cfg is as the distribution's package brought it: dpkg keeps its MD5, rpm verifies it.
+fn pristine(node: &Node<'_>, content: &[u8]) -> bool {
+    if crate::render::haproxy::owner(content).is_some() {
+        return false;
+    }
+    let ask = |argv: &[&str]| {
+        let argv = argv.iter().map(|s| (*s).to_owned()).collect();
+        node.sys.run(&Command { argv, timeout: Duration::from_secs(10), ..Command::default() }).ok()
+    };
+    let path = node.paths.config.display().to_string();
+    if node.sys.find("dpkg-query").is_some() {
+        let Some(out) = ask(&["dpkg-query", "-W", "-f=${Conffiles}\\n", "haproxy"]) else { return false };
+        let md5: String = Md5::digest(content).iter().map(|b| format!("{b:02x}")).collect();
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        let is = |l: &str| l.split_whitespace().take(2).eq([path.as_str(), md5.as_str()]);
+        return out.code == 0 && text.lines().any(is);
+    }
+    if node.sys.find("rpm").is_some() {
+        let Some(out) = ask(&["rpm", "-Vf", &path]) else { return false };
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        return !text.lines().any(|l| l.ends_with(&path) && l.contains('5'));
+    }
+    false
+}
