@@ -202,6 +202,9 @@ fn stdin_that_is_no_inventory_is_an_error() {
         "{\"g\": {\"hosts\": [1]}}",
         "\u{0}",
         "[db]\nh1",
+        "h1 a=1",
+        " \n",
+        "[db]\nh1",
         " \n",
     ] {
         assert!(from_bytes("-", text.as_bytes()).is_err(), "{text}");
