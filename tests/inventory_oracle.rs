@@ -3,6 +3,8 @@
 //! Needs `ansible-inventory`: in the directory `$PGSVC_ANSIBLE_BIN`, in `target/venv/bin`, or in PATH. Without it the
 //! tests fail: a promise nobody checked is none.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};

@@ -7,6 +7,7 @@ mod ini;
 mod list;
 mod literal;
 mod merge;
+mod numeral;
 mod range;
 mod reader;
 mod shell;
@@ -17,10 +18,10 @@ mod yaml_file;
 
 use std::path::Path;
 
-pub use source::{OfSystem, Source};
+pub use source::Source;
 
 use super::Inventory;
-use crate::error::Errors;
+use crate::error::{Error, Errors};
 
 /// Reads an inventory file with the `group_vars` and `host_vars` beside it, or a directory of such.
 ///
@@ -38,11 +39,16 @@ pub fn load(source: &dyn Source, path: &Path) -> Result<Inventory, Errors> {
 /// Reads an inventory that has no neighbours: what stands on stdin. `name` is what errors call it.
 ///
 /// # Errors
-/// As [`load`].
+/// As [`load`]; and nothing at all, which is what a failed command leaves in a pipe.
 pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Inventory, Errors> {
+    if bytes.trim_ascii().is_empty() {
+        let error = Error::new(name, "no inventory, not a single byte of one");
+        return Err(error.hint("did the command before the pipe fail?").into());
+    }
     let source = source::Nothing;
     let mut reader = reader::Reader::new(&source);
-    reader.bytes(name, Path::new(""), bytes);
+    // JSON or YAML, never INI: any line of text would make a host of its first word.
+    reader.bytes(name, Path::new("stdin.yml"), bytes);
     merge::finish(&source, reader, None)
 }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-pub use ansible::{OfSystem, Source, from_bytes, load};
+pub use ansible::{Source, from_bytes, load};
 pub use needed::needed;
 
 /// The variables of a host, merged with Ansible's precedence.

@@ -4,9 +4,11 @@
 //! means to an inventory may not live here.
 
 mod build;
+mod entries;
 mod hint;
 mod json;
 mod scalar;
+mod tag;
 mod timestamp;
 
 use std::rc::Rc;
@@ -23,7 +25,7 @@ pub const MAX_BYTES: usize = 20 * 1024 * 1024;
 /// The deepest nesting; what lies deeper is an attack or an accident.
 pub const MAX_DEPTH: usize = 200;
 /// What all aliases of a file together may expand to, in nodes and bytes of text.
-pub const ALIAS_BUDGET: u64 = 32 * 1024 * 1024;
+pub const ALIAS_BUDGET: u64 = 128 * 1024 * 1024;
 
 /// A line and a column, both from 1; zero where they are not known (JSON).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

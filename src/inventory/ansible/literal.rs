@@ -2,8 +2,9 @@
 //!
 //! So `5432` is a number, `True` a boolean, `true` a string, `['a', 1]` a list and `010` a string.
 
-use serde_json::{Number, Value};
+use serde_json::Value;
 
+use super::numeral::Numeral;
 use super::text;
 
 /// Deeper than this, Python gives up as well.
@@ -194,57 +195,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-enum Numeral {
-    Int(i128),
-    Float(f64),
-}
-
-impl Numeral {
-    fn read(token: &str) -> Option<Self> {
-        // One underscore at a time, between digits.
-        if token.ends_with('_') || token.contains("__") || token.contains("_.") || token.contains("._") {
-            return None;
-        }
-        let plain = token.replace('_', "");
-        for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] {
-            let head = plain.get(..2).is_some_and(|head| head.eq_ignore_ascii_case(prefix));
-            if head {
-                return i128::from_str_radix(plain.get(2..)?, radix).ok().map(Self::Int);
-            }
-        }
-        if plain.bytes().all(|b| b.is_ascii_digit()) {
-            // `010` was octal once and is an error now; `00` is zero.
-            if plain.len() > 1 && plain.starts_with('0') && plain.bytes().any(|b| b != b'0') {
-                return None;
-            }
-            return plain.parse().map(Self::Int).or_else(|_| plain.parse().map(Self::Float)).ok();
-        }
-        let float =
-            plain.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'));
-        if float { plain.parse().ok().map(Self::Float) } else { None }
-    }
-
-    #[allow(clippy::cast_precision_loss)]
-    fn value(self, negative: bool) -> Value {
-        match self {
-            Self::Int(number) => {
-                let number = if negative { number.saturating_neg() } else { number };
-                i64::try_from(number)
-                    .map(Value::from)
-                    .or_else(|_| u64::try_from(number).map(Value::from))
-                    .unwrap_or_else(|_| float(number as f64))
-            }
-            Self::Float(number) => float(if negative { -number } else { number }),
-        }
-    }
-}
-
-/// JSON has no infinity; this is the word Python writes for it.
-fn float(number: f64) -> Value {
-    let word = if number > 0.0 { "Infinity" } else { "-Infinity" };
-    Number::from_f64(number).map_or_else(|| Value::String(word.to_owned()), Value::Number)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -299,6 +249,7 @@ mod tests {
             "f'x'",
             "1__0",
             "1_",
+            "+_5",
             "0x",
             "12h",
             "{{ x }}",

@@ -29,6 +29,8 @@ fn split_port(pattern: &str) -> (&str, Option<u64>) {
     match base.strip_prefix('[').and_then(|b| b.strip_suffix(']')) {
         // The brackets of an address; the ones of a range have no port of their own inside.
         Some(inner) if is_address(inner) => (inner, Some(port)),
+        // `[1:3]:22` is neither to Ansible; it makes hosts of all of it.
+        Some(_) => (pattern, None),
         _ if outside(base).is_some_and(|rest| !rest.contains(':')) => (base, Some(port)),
         _ => (pattern, None),
     }
@@ -95,6 +97,9 @@ fn ranges(line: &str, names: &mut Vec<String>, depth: usize) -> Result<(), Strin
     let Some((range, tail)) = rest.split_once(']') else {
         return Err("has a '[' that is never closed".to_owned());
     };
+    if head.contains(']') {
+        return Err("has a ']' before its '['".to_owned());
+    }
     if depth > 8 {
         return Err("has more than 8 ranges".to_owned());
     }

@@ -20,22 +20,19 @@ pub trait Source {
 }
 
 /// The node's files.
-#[derive(Clone, Copy)]
-pub struct OfSystem<'a>(pub &'a dyn System);
-
-impl Source for OfSystem<'_> {
+impl Source for &dyn System {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.0.read(path)
+        System::read(*self, path)
     }
 
     fn list(&self, path: &Path) -> io::Result<Option<Vec<String>>> {
         // `stat` does not follow a link at the last component; with a dot behind it, the link is not the last.
         let behind = path.join(".");
         let missing = || io::Error::new(io::ErrorKind::NotFound, "no such file or directory");
-        match self.0.stat(path)?.ok_or_else(missing)?.kind {
-            Kind::Directory => self.0.list(path).map(Some),
-            Kind::Symlink => match self.0.stat(&behind) {
-                Ok(Some(stat)) if stat.kind == Kind::Directory => self.0.list(&behind).map(Some),
+        match self.stat(path)?.ok_or_else(missing)?.kind {
+            Kind::Directory => System::list(*self, path).map(Some),
+            Kind::Symlink => match self.stat(&behind) {
+                Ok(Some(stat)) if stat.kind == Kind::Directory => System::list(*self, &behind).map(Some),
                 _ => Ok(None),
             },
             Kind::File | Kind::Other => Ok(None),

@@ -161,3 +161,52 @@ fn a_group_below_itself_is_an_error_with_its_place() {
     let text = fails(&[("/i/h.yml", "a:\n  children:\n    b:\n      children:\n        a:\n")], "/i/h.yml");
     assert!(text.starts_with("/i/h.yml:3:5: the group 'b' below 'a' is a loop"), "{text}");
 }
+
+#[test]
+fn an_ini_inventory_knows_its_places_and_tells_all_that_is_wrong() {
+    let good = [("/i/hosts", "[db]\nh1 a=1  b='x y'\n[db:vars]\n  c = no\n")];
+    let inventory = read(&good, "/i/hosts");
+    let h1 = host(&inventory, "h1");
+    assert_eq!(json!(h1.vars), json!({"a": 1, "b": "x y", "c": "no"}));
+    assert_eq!(h1.places["b"].to_string(), "/i/hosts:2:9");
+    assert_eq!(h1.places["c"].to_string(), "/i/hosts:4:3");
+    let bad =
+        "[a b]\n[c:what]\n[d:vars]\nno assignment\n[e:children]\nnowhere\n[f]\nh x\nh y='\nn[3:1]\nall:\n";
+    let errors = load(&table(&[("/i/x.ini", bad)]), Path::new("/i/x.ini")).unwrap_err();
+    let mut lines: Vec<&str> = errors.0.iter().map(|error| error.place.as_str()).collect();
+    lines.sort_unstable();
+    let want =
+        ["10:1", "11:1", "1:1", "2:1", "3:1", "4:1", "6:1", "8:1", "9:1"].map(|at| format!("/i/x.ini:{at}"));
+    assert_eq!(lines, want, "{errors}");
+}
+
+#[test]
+fn a_file_without_an_extension_is_what_it_looks_like() {
+    for (text, hosts) in [
+        ("h1\nh2 a=1\n", vec!["h1", "h2"]),
+        ("[web]\nh1:22\n", vec!["h1"]),
+        ("web: {hosts: {h1: }}", vec!["h1"]),
+        ("# nothing\n", vec![]),
+    ] {
+        assert_eq!(names(&read(&[("/i/hosts", text)], "/i/hosts")), hosts, "{text}");
+    }
+    assert!(fails(&[("/i/hosts", "web:\n  hosts: [\n")], "/i/hosts").contains("broken YAML"));
+}
+
+#[test]
+fn stdin_that_is_no_inventory_is_an_error() {
+    for text in [
+        "[1, 2]",
+        "\"text\"",
+        "{\"_meta\": {\"hostvars\": []}}",
+        "{\"g\": {\"hosts\": [1]}}",
+        "\u{0}",
+        "[db]\nh1",
+        "h1 a=1",
+        " \n",
+        "[db]\nh1",
+        " \n",
+    ] {
+        assert!(from_bytes("-", text.as_bytes()).is_err(), "{text}");
+    }
+}

@@ -2,35 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, StrInput, Tag};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 use serde_json::Value;
 
-use super::{ALIAS_BUDGET, At, Document, Entry, MAX_DEPTH, Node, hint, scalar};
+use super::tag::{name, wrap};
+use super::{ALIAS_BUDGET, At, Document, Entry, MAX_DEPTH, Node, entries, hint, scalar};
 use crate::error::Error;
-
-/// Entries by the rules of a Python dictionary: the first writing sets the order, the last one the value.
-#[derive(Default)]
-pub struct Entries {
-    list: Vec<Entry>,
-    index: BTreeMap<String, usize>,
-}
-
-impl Entries {
-    /// Adds an entry, and says whether the key was there before.
-    pub fn insert(&mut self, entry: Entry) -> bool {
-        if let Some(old) = self.index.get(&entry.key).and_then(|i| self.list.get_mut(*i)) {
-            *old = entry;
-            return true;
-        }
-        self.index.insert(entry.key.clone(), self.list.len());
-        self.list.push(entry);
-        false
-    }
-
-    pub fn finish(self) -> Vec<Entry> {
-        self.list
-    }
-}
 
 /// What a collection's tag makes of it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,6 +38,7 @@ struct Frame {
 pub struct Builder<'a> {
     file: &'a str,
     text: &'a str,
+    lines: usize,
     stack: Vec<Frame>,
     anchors: BTreeMap<usize, Node>,
     /// What aliases have expanded to so far.
@@ -76,6 +54,7 @@ impl<'a> Builder<'a> {
         Self {
             file,
             text,
+            lines: text.lines().count(),
             stack: Vec::new(),
             anchors: BTreeMap::new(),
             spent: 0,
@@ -90,7 +69,8 @@ impl<'a> Builder<'a> {
         let mut documents = 0_usize;
         while let Some(event) = parser.next_event() {
             let (event, span) = event.map_err(|error| hint::broken(self.file, self.text, &error))?;
-            let at = at(&span.start);
+            let at = hint::at(&span.start);
+            let event = self.unbroken(event, &span);
             match event {
                 Event::StreamEnd => break,
                 Event::DocumentStart(_) => {
@@ -107,6 +87,21 @@ impl<'a> Builder<'a> {
         Ok(Document { root: self.root, json: false, warnings: self.warnings })
     }
 
+    /// A block scalar that ends with the file, without a line break there, has none at its own end either.
+    fn unbroken<'e>(&self, event: Event<'e>, span: &Span) -> Event<'e> {
+        let Event::Scalar(text, style @ (ScalarStyle::Literal | ScalarStyle::Folded), anchor, tag) = event
+        else {
+            return event;
+        };
+        let end = self.text.rsplit('\n').next().unwrap_or_default();
+        let last = !end.trim().is_empty() && span.end.line() >= self.lines;
+        let text = match text.strip_suffix('\n') {
+            Some(shorter) if last => shorter.to_owned().into(),
+            _ => text,
+        };
+        Event::Scalar(text, style, anchor, tag)
+    }
+
     fn error(&self, at: At, what: impl Into<String>) -> Error {
         Error::new(at.text(self.file), what)
     }
@@ -118,6 +113,9 @@ impl<'a> Builder<'a> {
                 if style == ScalarStyle::Plain && tag.is_none() && text == "<<" && self.wants_key() {
                     self.set_key(Key::Merge);
                     return Ok(());
+                }
+                if style == ScalarStyle::Plain && tag.is_none() && text.is_empty() && self.wants_key() {
+                    return Err(self.error(at, "a key without a name").hint("write one before the ':'"));
                 }
                 let value = self.scalar(&text, style, tag.as_deref(), at)?;
                 self.place(Node::scalar(at, value), anchor)
@@ -154,6 +152,7 @@ impl<'a> Builder<'a> {
         let value = match name.as_deref() {
             None if style == ScalarStyle::Plain => scalar::plain(text).map_err(quote)?,
             None => Value::String(text.to_owned()),
+            Some("!") if text.is_empty() => Value::String(String::new()),
             // Ansible resolves these as if they stood without quotes: `!unsafe "12"` is a number.
             Some("!" | "!unsafe") => scalar::plain(text).map_err(quote)?,
             Some("!vault" | "!vault-encrypted") => match scalar::plain(text).map_err(quote)? {
@@ -222,7 +221,7 @@ impl<'a> Builder<'a> {
         let node = match frame.inside {
             Inside::List(items) => Node::list(frame.at, items),
             Inside::Map { merged, own, .. } => {
-                let entries = self.join(merged, own);
+                let entries = entries::join(self.file, merged, own, &mut self.warnings);
                 if frame.shape == Shape::Set {
                     let keys = entries.into_iter().map(|e| Node::scalar(e.at, Value::String(e.key)));
                     Node::list(frame.at, keys.collect())
@@ -232,27 +231,6 @@ impl<'a> Builder<'a> {
             }
         };
         self.place(node, frame.anchor)
-    }
-
-    /// Merged entries come first and lose to the mapping's own.
-    fn join(&mut self, merged: Vec<Entry>, own: Vec<Entry>) -> Vec<Entry> {
-        let mut entries = Entries::default();
-        for entry in merged {
-            entries.insert(entry);
-        }
-        let mut seen = BTreeMap::new();
-        for entry in own {
-            if let Some(first) = seen.insert(entry.key.clone(), entry.at) {
-                self.warnings.push(format!(
-                    "{}: the key '{}' is already on line {}; this last one counts",
-                    entry.at.text(self.file),
-                    entry.key,
-                    first.line
-                ));
-            }
-            entries.insert(entry);
-        }
-        entries.finish()
     }
 
     fn wants_key(&self) -> bool {
@@ -319,20 +297,4 @@ impl<'a> Builder<'a> {
         }
         Ok(found)
     }
-}
-
-fn at(marker: &Marker) -> At {
-    At { line: marker.line(), column: marker.col().saturating_add(1) }
-}
-
-fn wrap(key: &str, text: String) -> Value {
-    Value::Object([(key.to_owned(), Value::String(text))].into_iter().collect())
-}
-
-/// A tag as it is written: `!vault`, `!!str`, or in full.
-fn name(tag: &Tag) -> String {
-    if tag.is_yaml_core_schema() {
-        return format!("!!{}", tag.suffix);
-    }
-    format!("{}{}", tag.handle, tag.suffix)
 }

@@ -1,6 +1,6 @@
 //! What a file's text must be before it is parsed, and what helps when it does not parse.
 
-use saphyr_parser::ScanError;
+use saphyr_parser::{Marker, ScanError};
 
 use super::At;
 use crate::error::Error;
@@ -27,6 +27,11 @@ pub fn printable(file: &str, text: &str) -> Result<(), Error> {
         .hint("YAML allows none; write it as an escape in double quotes, or save the file as text"))
 }
 
+/// A place of the parser's, which counts columns from 0.
+pub fn at(marker: &Marker) -> At {
+    At { line: marker.line(), column: marker.col().saturating_add(1) }
+}
+
 /// Where the text ends.
 fn position(text: &str) -> At {
     let line = text.bytes().filter(|b| *b == b'\n').count().saturating_add(1);
@@ -36,7 +41,7 @@ fn position(text: &str) -> At {
 
 /// The parser's complaint, with what usually causes it on that line.
 pub fn broken(file: &str, text: &str, error: &ScanError) -> Error {
-    let at = At { line: error.marker().line(), column: error.marker().col().saturating_add(1) };
+    let at = at(error.marker());
     let line = text.lines().nth(at.line.saturating_sub(1)).unwrap_or_default();
     let above = text.lines().nth(at.line.saturating_sub(2)).unwrap_or_default();
     Error::new(at.text(file), format!("broken YAML: {}", error.info())).hint(cause(error.info(), line, above))
@@ -49,6 +54,8 @@ fn cause(info: &str, line: &str, above: &str) -> &'static str {
         "indent with spaces: YAML allows no tabs there"
     } else if bare_jinja(line) || bare_jinja(above) {
         "a value that begins with {{ must be quoted: \"{{ … }}\""
+    } else if info.contains("comments must be separated") {
+        "put a space before the #; or quote the value, if the # belongs to it"
     } else if info.contains("mapping values are not allowed") || line.matches(": ").count() > 1 {
         "a value that contains ': ' must be quoted; or the line is indented too far"
     } else if info.contains("quoted") || info.contains("end of stream") {

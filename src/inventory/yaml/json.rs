@@ -66,7 +66,7 @@ impl<'de> Visitor<'de> for TreeVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
-        let mut entries = super::build::Entries::default();
+        let mut entries = super::entries::Entries::default();
         while let Some((key, Tree(value))) = access.next_entry::<String, Tree>()? {
             entries.insert(Entry { key, text: true, at: At::default(), value });
         }

@@ -71,6 +71,7 @@ fn broken_yaml_names_line_and_column_and_what_helps() {
     assert!(error("a:\n\tb: 1\n").contains("no tabs"), "{}", error("a:\n\tb: 1\n"));
     assert!(error("a: {{ b }}\n").contains("must be quoted: \"{{"), "{}", error("a: {{ b }}\n"));
     assert!(error("a: 'x\n").contains("never closed"), "{}", error("a: 'x\n"));
+    assert!(error(": a").contains("a key without a name"));
     assert!(error("a: 1\n---\nb: 2\n").starts_with("t.yml:2:1: a second document"));
     assert!(error("a: 2024-02-30").contains("quote it"));
     assert!(error("a: \u{1}").contains("U+0001"));
@@ -113,6 +114,13 @@ fn hostile_nesting_stops_early() {
     assert!(parse("t.yml", stairs.as_bytes()).is_err());
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     assert!(parse("t.yml", &vec![b'#'; MAX_BYTES + 1]).is_err());
+}
+
+#[test]
+fn a_block_that_ends_with_the_file_ends_as_the_file_does() {
+    assert_eq!(value("a: |\n  x\n  y"), json!({"a": "x\ny"}));
+    assert_eq!(value("a: |\n  x\n  y\n"), json!({"a": "x\ny\n"}));
+    assert_eq!(value("a: |\n  x\nb: |-\n  y"), json!({"a": "x\n", "b": "y"}));
 }
 
 #[test]
