@@ -116,24 +116,9 @@ impl Postgres {
         run(unprivileged(postgres_bin().join("initdb"))
             .args(["-U", "postgres", "-A", "trust", "--no-sync", "--locale=C", "-E", "UTF8", "-D"])
             .arg(&data));
-        let san = "subjectAltName=DNS:pg-test-1,IP:127.0.0.1";
-        run(Command::new("openssl")
-            .current_dir(&data)
-            .args(["req", "-x509", "-newkey", "ec", "-nodes"])
-            .args([
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-days",
-                "2",
-                "-subj",
-                "/CN=pg-test-1",
-                "-addext",
-                san,
-                "-keyout",
-                "server.key",
-                "-out",
-                "server.crt",
-            ]));
+        let new = "req -x509 -newkey ec -nodes -pkeyopt ec_paramgen_curve:prime256v1 -days 2 -subj /CN=pg-test-1 \
+             -addext subjectAltName=DNS:pg-test-1,IP:127.0.0.1 -keyout server.key -out server.crt";
+        run(Command::new("openssl").current_dir(&data).args(new.split_ascii_whitespace()));
         fs::write(data.join("pg_hba.conf"), HBA).unwrap();
         let base = "listen_addresses = '127.0.0.1'\nfsync = off\nssl = on\nshared_buffers = 8MB\n";
         append(&data.join("postgresql.conf"), &format!("{base}{settings}\n"));
@@ -235,11 +220,10 @@ impl Pgbouncer {
         let (users, ini) = (dir.path().join("users.txt"), dir.path().join("pgbouncer.ini"));
         fs::write(&users, "\"app\" \"sesame\"\n\"single\" \"sesame\"\n").unwrap();
         let text = format!(
-            "[databases]\napp = host=127.0.0.1 port={}\ndead = host=127.0.0.1 port={}\n[pgbouncer]\n\
+            "[databases]\napp = host=127.0.0.1 port={}\ndead = host=127.0.0.1 port=1\n[pgbouncer]\n\
              listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = scram-sha-256\n\
              auth_file = {}\npool_mode = {pool_mode}\nserver_login_retry = 1\n{settings}\n",
             server.port(),
-            free_port(),
             users.display()
         );
         fs::write(&ini, text).unwrap();
