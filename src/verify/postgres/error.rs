@@ -97,6 +97,8 @@ impl PgError {
                     Self::Authentication(sql)
                 } else if says(&["the database system is"]) {
                     Self::StartingUp(sql)
+                } else if says(&["no such database"]) {
+                    Self::Server(sql)
                 } else {
                     Self::Pooler(sql)
                 }
