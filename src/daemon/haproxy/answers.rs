@@ -29,6 +29,8 @@ impl Info {
 /// `show proc` of a master.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Processes {
+    /// Reloads the master has done; of 2.4's other columns only that they change.
+    pub reloads: String,
     /// Reloads that failed since the last good one; 2.4 does not say.
     pub failed: Option<u32>,
     /// The workers of the newest generation.
@@ -48,6 +50,7 @@ impl Processes {
             match (words.next().and_then(|w| w.parse::<u32>().ok()), words.next()) {
                 (Some(_), Some("master")) => {
                     master = true;
+                    all.reloads = words.take(2).collect::<Vec<_>>().join(" ");
                     all.failed =
                         line.split_once("[failed: ").and_then(|(_, n)| n.split(']').next()?.parse().ok());
                 }

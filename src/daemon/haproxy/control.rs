@@ -14,6 +14,8 @@ use crate::transaction::{Proof, Serving};
 const POLL: Duration = Duration::from_millis(25);
 /// The master's own reload waits for the new worker on 2.7 and later.
 const RELOAD: Duration = Duration::from_secs(30);
+/// A master that retries to bind is away for two seconds.
+const SETTLE: Duration = Duration::from_secs(5);
 /// `-W -D` returns when the master has forked.
 const START: Duration = Duration::from_secs(30);
 
@@ -78,21 +80,33 @@ impl Haproxy<'_> {
         }
         let none = || Error::new("haproxy", "is not running").hint("start it");
         let master = self.master()?.ok_or_else(none)?;
-        match self.sys.ask_unix(&self.paths.master_socket, b"reload\n", RELOAD) {
-            Ok(answer) => refused(&String::from_utf8_lossy(&answer)),
-            // No socket: then by signal. A reset is the reload itself, and the proof tells the rest.
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused
-                ) =>
-            {
-                let fail =
-                    |e| Error::new(format!("haproxy's master {master}"), format!("cannot be signalled: {e}"));
-                self.sys.signal(master, Signal::Usr2).map_err(fail)
-            }
-            Err(_) => Ok(()),
+        let signal = || {
+            let fail =
+                |e| Error::new(format!("haproxy's master {master}"), format!("cannot be signalled: {e}"));
+            self.sys.signal(master, Signal::Usr2).map_err(fail)
+        };
+        let Some(before) = self.settled() else { return signal() };
+        let answer = self.sys.ask_unix(&self.paths.master_socket, b"reload\n", RELOAD).unwrap_or_default();
+        if !answer.is_empty() {
+            return refused(&String::from_utf8_lossy(&answer));
         }
+        // 2.6 answers nothing, whether it reloads or was just executing itself anew and lost the connection.
+        if self.settled() == Some(before) { signal() } else { Ok(()) }
+    }
+
+    /// The master's processes, once it answers: during a reload it does not for a while.
+    fn settled(&self) -> Option<Processes> {
+        let start = self.sys.now();
+        while self.sys.stat(&self.paths.master_socket).is_ok_and(|s| s.is_some()) {
+            if let Some(processes) = self.processes() {
+                return Some(processes);
+            }
+            if self.sys.now().saturating_sub(start) > SETTLE {
+                break;
+            }
+            self.sys.sleep(POLL);
+        }
+        None
     }
 
     fn restart(&self) -> Result<(), Error> {
