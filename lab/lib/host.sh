@@ -1,0 +1,26 @@
+# shellcheck shell=bash
+# What the machine that carries the lab needs.
+
+host_tools=(mmdebstrap:mmdebstrap systemd-nspawn:systemd-container ip:iproute2 ssh:openssh-client psql:postgresql-client
+    curl:curl pgrep:procps nsenter:util-linux)
+
+host_install() {
+    need_root
+    local entry missing=()
+    for entry in "${host_tools[@]}"; do
+        command -v "${entry%%:*}" >/dev/null || missing+=("${entry##*:}")
+    done
+    python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+    if ((${#missing[@]})); then
+        note "installing ${missing[*]}"
+        apt-get -qq update
+        DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+    fi
+    if ! cmp -s "$LAB_HOME/requirements.txt" "$VENV/.requirements"; then
+        note "making the Python environment $VENV"
+        [[ -x $VENV/bin/python ]] || python3 -m venv "$VENV"
+        "$VENV/bin/pip" --quiet --disable-pip-version-check install -r "$LAB_HOME/requirements.txt"
+        cp "$LAB_HOME/requirements.txt" "$VENV/.requirements"
+    fi
+    say "installed: $("$VENV/bin/ansible" --version | sed -n 1p), $(systemd-nspawn --version | sed -n 1p)"
+}
