@@ -15,10 +15,13 @@
 //!
 //! Only [`host`] touches files, processes, sockets and the clock.
 
+pub mod ansible;
+pub mod cli;
 pub mod daemon;
 pub mod error;
 pub mod host;
 pub mod inventory;
+pub mod lint;
 pub mod plan;
 pub mod render;
 pub mod report;

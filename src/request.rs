@@ -253,6 +253,16 @@ fn carried(inventory: &Inventory, me: &crate::inventory::Host) -> Vec<String> {
 /// # Errors
 /// What is wrong with the node itself; what is wrong with a cluster is kept with it.
 pub fn model(request: Request) -> Result<Model, Errors> {
+    let mut model = model_apart(request)?;
+    refuse_collisions(&mut model);
+    Ok(model)
+}
+
+/// The same for verbs that look at clusters one by one, whichever load balancer carries them.
+///
+/// # Errors
+/// What is wrong with the node itself.
+pub fn model_apart(request: Request) -> Result<Model, Errors> {
     let mut errors = Errors::default();
     let node = settings::node(&request.node, &request.node_vars, &mut errors);
     let kept = crate::run::kept::arguments(&request);
@@ -287,7 +297,6 @@ pub fn model(request: Request) -> Result<Model, Errors> {
             Err(e) => drop(model.failed.insert(name.clone(), e)),
         }
     }
-    refuse_collisions(&mut model);
     errors.finish(model)
 }
 

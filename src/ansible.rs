@@ -1,0 +1,131 @@
+//! Edge: Ansible's arguments → a run → exactly one JSON object on stdout. No policy may live here.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::cli;
+use crate::daemon::Paths;
+use crate::error::{Error, Errors};
+use crate::host::System;
+use crate::host::real::RealSystem;
+use crate::inventory::Vars;
+use crate::report::Report;
+use crate::request;
+use crate::run::{self, Node};
+use crate::value;
+
+/// More than this is no task's arguments.
+const MOST: usize = 64 << 20;
+
+/// The arguments file, where the binary was called as Ansible calls a binary module: one argument, no verb, a file.
+pub fn arguments_file(args: &[OsString]) -> Option<PathBuf> {
+    let [_, one] = args else { return None };
+    if one.to_str().is_some_and(|a| a.starts_with('-') || cli::is_verb(a)) {
+        return None;
+    }
+    let path = PathBuf::from(one);
+    let sys = RealSystem::new(None);
+    let is_file = sys.stat(&path).ok().flatten().is_some_and(|s| s.kind == crate::host::Kind::File);
+    is_file.then_some(path)
+}
+
+/// Runs the arguments file's task. The exit code says nothing to Ansible, and no more than the result here.
+pub fn main(path: &Path) -> u8 {
+    let sys = RealSystem::new(None);
+    let result = match sys.read(path) {
+        Ok(bytes) => run(&bytes),
+        Err(e) => failure(&Error::new(path.display().to_string(), format!("cannot be read: {e}")).into()),
+    };
+    cli::out::line(&result.to_string());
+    u8::from(result.get("failed") == Some(&Value::Bool(true)))
+}
+
+/// A task's result from its arguments.
+pub fn run(bytes: &[u8]) -> Value {
+    match parse(bytes).and_then(|args| execute(&args)) {
+        Ok(result) => result,
+        Err(errors) => failure(&errors),
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Vars, Errors> {
+    if bytes.len() > MOST {
+        return Err(Error::new("arguments", format!("are {} bytes long", bytes.len())).hint(format!("at most {MOST}")).into());
+    }
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(_) => Err(Error::new("arguments", "are no JSON object").into()),
+        Err(e) => Err(Error::new("arguments", format!("are no JSON: {e}"))
+            .hint("the module takes Ansible's arguments file; people use 'pgsvc apply -i INVENTORY'")
+            .into()),
+    }
+}
+
+fn execute(args: &Vars) -> Result<Value, Errors> {
+    let request = request::from_arguments(args)?;
+    let flag = |name: &str| args.get(name).and_then(|v| value::boolean(name, v).ok()).unwrap_or(false);
+    let (diff, absent) = (flag("_ansible_diff"), request.state == request::State::Absent);
+    let sys = RealSystem::new(request.options.root.clone());
+    let node = Node { sys: &sys, paths: Paths::default(), rooted: request.options.root.is_some() };
+    let verify_only = request.options.verify_only && !absent;
+    let secret = request.options.password.0.clone();
+    let model = request::model(request)?;
+    let report = if verify_only { run::ports::report(&node, &model, None) } else { run::apply::apply(&node, &model) };
+    Ok(scrub(finished(report).ansible(diff), &secret))
+}
+
+/// A failure always says so in its message.
+fn finished(mut report: Report) -> Report {
+    if report.failed && report.msg.is_empty() && report.errors.is_empty() {
+        report.msg = "failed".into();
+    }
+    report
+}
+
+/// A password must not leave, whatever text it got into: Ansible 2.19 prints `msg` under `no_log` too.
+fn scrub(value: Value, secret: &str) -> Value {
+    if secret.len() < 4 {
+        return value;
+    }
+    match value {
+        Value::String(s) if s.contains(secret) => Value::String(s.replace(secret, "********")),
+        Value::Array(list) => Value::Array(list.into_iter().map(|v| scrub(v, secret)).collect()),
+        Value::Object(map) => Value::Object(map.into_iter().map(|(k, v)| (k, scrub(v, secret))).collect()),
+        other => other,
+    }
+}
+
+fn failure(errors: &Errors) -> Value {
+    json!({"changed": false, "failed": true, "msg": errors.to_string(), "warnings": [], "errors": errors.0.iter().map(ToString::to_string).collect::<Vec<_>>()})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nonsense_fails_in_words() {
+        for bad in [&b"["[..], b"", b"[]", b"{\"members\": NaN}", b"\xff\xfe"] {
+            let v = run(bad);
+            assert_eq!(v["failed"], true);
+            assert!(v["msg"].as_str().unwrap().starts_with("arguments: are no JSON"), "{v}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_scrubbed_wherever_it_got_to() {
+        let v = scrub(json!({"msg": "x hunter2 y", "l": [{"a": "hunter2"}]}), "hunter2");
+        assert!(!v.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_verb_is_no_arguments_file() {
+        let args = |a: &str| vec![OsString::from("pgsvc"), OsString::from(a)];
+        assert_eq!(arguments_file(&args("verify")), None);
+        assert_eq!(arguments_file(&args("--help")), None);
+        assert_eq!(arguments_file(&args("/nowhere/args")), None);
+        assert!(arguments_file(&args("/proc/self/cmdline")).is_some());
+    }
+}

@@ -1,0 +1,150 @@
+//! Printing: results to stdout, talk to stderr, colour only on a terminal that wants it. A closed pipe is no error.
+
+use std::io::{IsTerminal, Write};
+
+use crate::error::Errors;
+use crate::report::{Change, ChangeKind, Report};
+use crate::verify::judge::{PortResult, Status};
+
+/// Prints a text as it is.
+pub fn text(text: &str) {
+    let mut out = std::io::stdout().lock();
+    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
+/// Prints a line.
+pub fn line(line: &str) {
+    text(&format!("{line}\n"));
+}
+
+/// Says something beside the result.
+pub fn talk(line: &str) {
+    drop(writeln!(std::io::stderr(), "{line}"));
+}
+
+/// All errors, each on a line of its own.
+pub fn errors(errors: &Errors) {
+    for e in &errors.0 {
+        talk(&format!("{} {e}", paint("error:", "31", std::io::stderr().is_terminal())));
+    }
+}
+
+fn paint(text: &str, colour: &str, terminal: bool) -> String {
+    let wanted = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    if wanted { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+/// Colour on stdout.
+fn colour(text: &str, colour: &str) -> String {
+    paint(text, colour, std::io::stdout().is_terminal())
+}
+
+/// Rows with columns as wide as they need be; the last one is never padded.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let wide = |i: usize| rows.iter().filter_map(|r| r.get(i)).map(|c| c.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(wide).collect();
+    let mut out = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (i, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            if i > 0 {
+                line.push_str("  ");
+            }
+            line.push_str(cell);
+            let pad = width.saturating_sub(cell.chars().count());
+            line.extend(std::iter::repeat_n(' ', pad));
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+fn status(s: Status) -> &'static str {
+    match s {
+        Status::Ok => "ok",
+        Status::Unproven => "unproven",
+        Status::Empty => "empty",
+        Status::Wrong => "WRONG",
+    }
+}
+
+/// The verified ports, a line each; below them what is wrong and what is worth knowing.
+pub fn ports(results: &[PortResult], verbose: bool) -> String {
+    let names = |list: &[String]| if list.is_empty() { "nobody".to_owned() } else { list.join(", ") };
+    let mut rows = vec![["CLUSTER", "SERVICE", "ADDRESS", "STATUS", "MUST LEAD TO", "LEADS TO"].map(str::to_owned).to_vec()];
+    let mut below = String::new();
+    for r in results {
+        let leads = if r.status == Status::Unproven { "not asked (no login)".to_owned() } else { names(&r.found) };
+        rows.push(vec![r.cluster.clone(), r.service.clone(), r.address.clone(), status(r.status).to_owned(), names(&r.expected), leads]);
+        let notes = r.notes.iter().filter(|_| verbose || r.status != Status::Ok);
+        for why in r.why.iter().map(|w| format!("wrong: {w}")).chain(notes.map(|n| format!("note: {n}"))) {
+            below.push_str(&format!("{}-{} {why}\n", r.cluster, r.service));
+        }
+    }
+    let mut out = table(&rows);
+    for (word, code) in [("WRONG", "31"), ("unproven", "33")] {
+        out = out.replace(&format!("  {word} "), &format!("  {} ", colour(word, code)));
+    }
+    out.push_str(&below);
+    out
+}
+
+/// A file's change as a unified diff.
+pub fn diff(c: &Change) -> String {
+    let kind = match c.kind {
+        ChangeKind::Create => "new file",
+        ChangeKind::Replace => "changed",
+        ChangeKind::Remove => "removed",
+        ChangeKind::Attributes => return format!("{}: mode or owner\n", c.path),
+    };
+    let diff = similar::TextDiff::from_lines(&c.before, &c.after);
+    let text = diff.unified_diff().context_radius(3).header(&c.path, &format!("{} ({kind})", c.path)).to_string();
+    let paint = |l: &str| match l.as_bytes().first() {
+        Some(b'+') => colour(l, "32"),
+        Some(b'-') => colour(l, "31"),
+        Some(b'@') => colour(l, "36"),
+        _ => l.to_owned(),
+    };
+    text.lines().map(paint).map(|l| l + "\n").collect()
+}
+
+/// A report: its ports, its sentence, everything that is wrong.
+pub fn report(r: &Report, verbose: bool) {
+    for w in &r.warnings {
+        talk(&format!("{} {w}", paint("warning:", "33", std::io::stderr().is_terminal())));
+    }
+    if !r.verify.is_empty() {
+        text(&ports(&r.verify, verbose));
+    }
+    for e in &r.errors {
+        talk(&format!("{} {e}", paint("error:", "31", std::io::stderr().is_terminal())));
+    }
+    if !r.msg.is_empty() {
+        talk(&format!("{}: {}", r.node, r.msg));
+    }
+}
+
+/// JSON for programs.
+pub fn json(value: &impl serde::Serialize) {
+    line(&serde_json::to_string_pretty(value).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_as_wide_as_it_needs_be() {
+        let rows = [vec!["A".to_owned(), "BB".to_owned()], vec!["ccc".to_owned(), "d".to_owned()]];
+        assert_eq!(table(&rows), "A    BB\nccc  d\n");
+    }
+
+    #[test]
+    fn a_diff_names_file_and_kind() {
+        let c = Change { path: "/x".into(), kind: ChangeKind::Replace, before: "a\nb\n".into(), after: "a\nc\n".into() };
+        let text = diff(&c);
+        assert!(text.contains("--- /x\n+++ /x (changed)\n") && text.contains("-b\n+c\n"), "{text}");
+    }
+}

@@ -1,0 +1,41 @@
+//! `plan`: what would change, as a diff.
+
+use super::args::{self, Flags, Format, PlanArgs};
+use super::{CHANGES, FAILED, GOOD, node, out};
+use crate::error::Errors;
+use crate::host::real::RealSystem;
+use crate::request::{self, State};
+use crate::run;
+
+pub fn run(a: &PlanArgs) -> Result<u8, Errors> {
+    let files = RealSystem::new(None);
+    let sys = RealSystem::new(a.consent.root.clone());
+    let node = node(&sys, a.consent.root.is_some());
+    let mut flags = Flags::default();
+    flags.source(&a.source);
+    flags.consent(&a.consent);
+    // A plan touches nothing: what an apply would need consent for is shown, not refused.
+    flags.text("allow_restart", Some(true));
+    let mut request = args::request(&node, &files, &a.source, &flags)?;
+    request.check = true;
+    if a.consent.absent {
+        request.state = State::Absent;
+    }
+    let model = request::model(request)?;
+    let report = run::apply::apply(&node, &model);
+    match a.source.format {
+        Format::Json => out::json(&report),
+        Format::Table => {
+            report.changes.iter().for_each(|c| out::text(&out::diff(c)));
+            out::report(&report, a.source.verbose);
+            if report.changed && !report.reason.is_empty() {
+                out::talk(&format!("why: {}", report.reason));
+            }
+        }
+    }
+    Ok(match (report.failed, report.changed) {
+        (true, _) => FAILED,
+        (false, true) => CHANGES,
+        (false, false) => GOOD,
+    })
+}

@@ -1,0 +1,47 @@
+//! `verify`: prove every port.
+
+use super::args::{self, Flags, Format, VerifyArgs};
+use super::{FAILED, GOOD, PORT_WRONG, node, out};
+use crate::error::Errors;
+use crate::host::System;
+use crate::host::real::RealSystem;
+use crate::inventory::Vars;
+use crate::request;
+use crate::run;
+
+pub fn run(a: &VerifyArgs) -> Result<u8, Errors> {
+    let sys = RealSystem::new(None);
+    let node = node(&sys, false);
+    let mut flags = Flags::default();
+    flags.source(&a.source);
+    flags.login(&a.login, &sys)?;
+    // Asked at any time, a port is right or wrong now; patience is for after a change.
+    flags.text("verify_timeout", Some(a.login.timeout.unwrap_or(1)));
+    let request = args::request(&node, &sys, &a.source, &flags)?;
+    let remote = remote(&sys, a.source.host.as_deref(), &request.node_vars)?;
+    let report = run::ports::report(&node, &request::model(request)?, remote);
+    match a.source.format {
+        Format::Json => out::json(&report),
+        Format::Table => out::report(&report, a.source.verbose),
+    }
+    Ok(match (report.errors.is_empty(), report.wrong().next()) {
+        (false, _) => FAILED,
+        (true, Some(_)) => PORT_WRONG,
+        (true, None) => GOOD,
+    })
+}
+
+/// The address of another machine's ports; `None` when the named host is this one.
+fn remote(sys: &dyn System, host: Option<&str>, vars: &Vars) -> Result<Option<std::net::IpAddr>, Errors> {
+    let Some(host) = host else { return Ok(None) };
+    let name = vars.get("ansible_host").and_then(|v| v.as_str()).unwrap_or(host);
+    let ip = match name.parse() {
+        Ok(ip) => ip,
+        Err(_) => {
+            let found = sys.resolve(name, std::time::Duration::from_secs(5)).unwrap_or_default();
+            *found.first().ok_or_else(|| crate::error::Error::new(format!("host '{host}'"), format!("{name} does not resolve")).hint("give it ansible_host"))?
+        }
+    };
+    let own = sys.addresses().unwrap_or_default();
+    Ok((!own.contains(&ip)).then_some(ip))
+}
