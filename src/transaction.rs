@@ -19,6 +19,7 @@ mod recover;
 mod stage;
 mod swap;
 
+use std::cell::Cell;
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
@@ -111,11 +112,14 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// The node's lock, held, with nothing unfinished left behind. Plan, install and verify while it lives.
+/// The node's lock, held, with nothing unfinished left behind: one apply. Plan, install and verify while it lives;
+/// several sets may be installed one after the other, and the previous generation is what was there before the first.
 pub struct Transaction<'a> {
     sys: &'a dyn System,
     layout: Layout,
     recovered: Recovered,
+    /// Whether a set was kept already: the next one belongs to the same apply.
+    kept: Cell<bool>,
     _lock: Box<dyn Lock>,
 }
 
@@ -129,7 +133,7 @@ impl<'a> Transaction<'a> {
         layout.make(sys)?;
         let lock = recover::take(sys, &layout, wait)?;
         let recovered = recover::run(sys, &layout)?;
-        Ok(Self { sys, layout, recovered, _lock: lock })
+        Ok(Self { sys, layout, recovered, kept: Cell::new(false), _lock: lock })
     }
 
     /// What an earlier run had left behind.
@@ -150,7 +154,7 @@ impl<'a> Transaction<'a> {
             let proof = activate(daemon, plan).map_err(Failure::untouched)?;
             return Ok(Installed { transaction: self, plan: plan.clone(), before, journal: None, proof });
         }
-        let mut journal = Journal::of(sys, plan).map_err(Failure::untouched)?;
+        let mut journal = Journal::of(sys, plan, self.kept.get()).map_err(Failure::untouched)?;
         if let Err(error) = swap::prepare(sys, &self.layout, &mut journal, plan) {
             let rolled_back = recover::discard(sys, &self.layout, &journal).map_err(Errors::from);
             return Err(Failure { error: error.into(), touched: false, rolled_back });
@@ -241,7 +245,10 @@ impl Installed<'_> {
     /// When that generation cannot be kept; the new set stays, and the next run tries again.
     pub fn keep(self) -> Result<(), Error> {
         match self.journal {
-            Some(_) => recover::finish(self.transaction.sys, &self.transaction.layout),
+            Some(_) => {
+                self.transaction.kept.set(true);
+                recover::finish(self.transaction.sys, &self.transaction.layout)
+            }
             None => Ok(()),
         }
     }

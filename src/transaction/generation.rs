@@ -1,8 +1,9 @@
-//! The generation before the installed one, as changes: what `rollback` plans. Reads only.
+//! The generation before the installed one: kept, and read again as changes, which `rollback` plans. Touches nothing
+//! that a daemon reads.
 
 use std::path::Path;
 
-use super::journal::{Journal, Layout, failed, place};
+use super::journal::{Entry, Journal, Layout, failed, place};
 use crate::error::Error;
 use crate::host::{Kind, System};
 use crate::plan::{FileChange, InstalledFile, RenderedFile};
@@ -49,6 +50,47 @@ pub fn previous(sys: &dyn System, state_dir: &Path) -> Result<Option<Vec<FileCha
     }
     changes.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(Some(changes))
+}
+
+/// Names a proven transaction's old files a generation: writes the manifest, then removes the journal.
+pub(super) fn seal(sys: &dyn System, layout: &Layout, mut journal: Journal) -> Result<(), Error> {
+    if journal.extends {
+        extend(sys, layout, &mut journal)?;
+    }
+    journal.save(sys, layout, &layout.manifest())?;
+    let (path, tx) = (layout.journal(), layout.tx());
+    let end = || {
+        sys.sync_dir(&tx)?;
+        sys.remove_file(&path)?;
+        sys.sync_dir(&tx)
+    };
+    end().map_err(|e| failed("end", &path, &e))
+}
+
+/// An apply may take several transactions: the generation is what was there before the first of them.
+fn extend(sys: &dyn System, layout: &Layout, journal: &mut Journal) -> Result<(), Error> {
+    let earlier = layout.previous();
+    let Some(manifest) = Journal::load(sys, &earlier.join("manifest.json"))? else { return Ok(()) };
+    for mut entry in manifest.entries {
+        if let Some((name, _)) = &mut entry.before {
+            let from = earlier.join("old").join(&*name);
+            *name = format!("e{name}");
+            let to = layout.old().join(&*name);
+            let copy = || {
+                if sys.stat(&to)?.is_some() {
+                    sys.remove_file(&to)?;
+                }
+                sys.copy(&from, &to)
+            };
+            copy().map_err(|e| failed("keep", &from, &e))?;
+        }
+        match journal.entries.iter_mut().find(|e: &&mut Entry| e.path == entry.path) {
+            Some(later) => later.before = entry.before,
+            None => journal.entries.push(entry),
+        }
+    }
+    let old = layout.old();
+    sys.sync_dir(&old).map_err(|e| failed("sync", &old, &e))
 }
 
 fn installed(sys: &dyn System, path: &Path) -> Result<Option<InstalledFile>, Error> {

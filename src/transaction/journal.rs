@@ -146,6 +146,8 @@ pub(super) struct Journal {
     pub phase: Phase,
     /// The hash of the new set.
     pub hash: String,
+    /// A further transaction of the same apply: the previous generation is the one before the first.
+    pub extends: bool,
     pub entries: Vec<Entry>,
     /// Directories that this transaction makes, parents first.
     pub dirs: Vec<PathBuf>,
@@ -153,7 +155,7 @@ pub(super) struct Journal {
 
 impl Journal {
     /// What a plan will do. Nothing is written yet.
-    pub fn of(sys: &dyn System, plan: &Plan) -> Result<Self, Error> {
+    pub fn of(sys: &dyn System, plan: &Plan, extends: bool) -> Result<Self, Error> {
         let mut dirs = Vec::new();
         let mut entries = Vec::new();
         for (i, change) in plan.changes.iter().enumerate() {
@@ -162,7 +164,7 @@ impl Journal {
                 missing(sys, &change.path, &mut dirs)?;
             }
         }
-        Ok(Self { version: VERSION, phase: Phase::Prepare, hash: plan.hash.clone(), entries, dirs })
+        Ok(Self { version: VERSION, phase: Phase::Prepare, hash: plan.hash.clone(), extends, entries, dirs })
     }
 
     /// The journal or manifest at a path; `None` when there is none.
@@ -184,21 +186,25 @@ impl Journal {
     /// Notes on disk that a phase begins.
     pub fn enter(&mut self, sys: &dyn System, layout: &Layout, phase: Phase) -> Result<(), Error> {
         let next = Self { phase, ..self.clone() };
-        let path = layout.journal();
-        let draft = layout.tx().join("journal.new");
-        let bytes = serde_json::to_vec_pretty(&next)
-            .map_err(|e| Error::new(place(&path), format!("cannot be written: {e}")))?;
+        next.save(sys, layout, &layout.journal())?;
+        // Before the sync: once renamed it holds, for all but a power cut.
+        *self = next;
+        sys.sync_dir(&layout.tx()).map_err(|e| failed("sync", &layout.tx(), &e))
+    }
+
+    /// Writes it whole or not at all.
+    pub fn save(&self, sys: &dyn System, layout: &Layout, path: &Path) -> Result<(), Error> {
+        let draft = layout.tx().join("draft");
+        let bytes = serde_json::to_vec_pretty(self)
+            .map_err(|e| Error::new(place(path), format!("cannot be written: {e}")))?;
         let write = || {
             if sys.stat(&draft)?.is_some() {
                 sys.remove_file(&draft)?;
             }
             sys.create(&draft, &bytes, 0o600, sys.whoami())?;
-            sys.rename(&draft, &path)
+            sys.rename(&draft, path)
         };
-        write().map_err(|e| failed("write", &path, &e))?;
-        // Before the sync: once renamed it holds, for all but a power cut.
-        *self = next;
-        sys.sync_dir(&layout.tx()).map_err(|e| failed("sync", &layout.tx(), &e))
+        write().map_err(|e| failed("write", path, &e))
     }
 }
 

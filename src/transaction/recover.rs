@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::journal::{Journal, Layout, Phase, failed, place};
-use super::{stage, swap};
+use super::{generation, stage, swap};
 use crate::error::{Error, Errors};
 use crate::host::{Lock, System};
 
@@ -135,14 +135,14 @@ pub(super) fn discard(sys: &dyn System, layout: &Layout, journal: &Journal) -> R
 /// Ends a proven transaction: its old files become the previous generation.
 pub(super) fn finish(sys: &dyn System, layout: &Layout) -> Result<(), Error> {
     let (tx, previous) = (layout.tx(), layout.previous());
-    let end = || {
-        if sys.stat(&layout.journal())?.is_some() {
-            sys.rename(&layout.journal(), &layout.manifest())?;
-            sys.sync_dir(&tx)?;
-        }
+    if let Some(journal) = Journal::load(sys, &layout.journal())? {
+        // Until the journal goes, all of this may be done again.
+        generation::seal(sys, layout, journal)?;
+    }
+    let rotate = || {
         sys.remove_dir_all(&previous)?;
         sys.rename(&tx, &previous)?;
         sys.sync_dir(layout.state())
     };
-    end().map_err(|e| failed("keep the previous generation in", &previous, &e))
+    rotate().map_err(|e| failed("keep the previous generation in", &previous, &e))
 }

@@ -1,6 +1,7 @@
 //! On the node in memory: what a transaction does, refuses and undoes.
 
 mod faults;
+mod generations;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -258,7 +259,7 @@ fn a_start_waits_while_a_live_run_has_mixed_files() {
     let sys = node();
     let plan = plan(&sys);
     let tx = begin(&sys);
-    let mut journal = Journal::of(&sys, &plan).unwrap();
+    let mut journal = Journal::of(&sys, &plan, false).unwrap();
     sys.create_dir(Path::new("/var/lib/pgsvc/tx"), 0o700).unwrap();
     journal.enter(&sys, &tx.layout, Phase::Swap).unwrap();
     let e = recover(&sys, Path::new(STATE), Duration::from_secs(1)).unwrap_err();

@@ -16,6 +16,9 @@ const POLL: Duration = Duration::from_millis(25);
 const RELOAD: Duration = Duration::from_secs(30);
 /// A master that retries to bind is away for two seconds.
 const SETTLE: Duration = Duration::from_secs(5);
+/// A live master takes a reload up within milliseconds.
+const NOTICE: Duration = Duration::from_secs(1);
+const TRIES: usize = 3;
 /// `-W -D` returns when the master has forked.
 const START: Duration = Duration::from_secs(30);
 
@@ -65,7 +68,9 @@ impl Haproxy<'_> {
     }
 
     fn old(&self) -> Old {
-        let failed = self.processes().and_then(|p| p.failed).unwrap_or(0);
+        let master = self.master().ok().flatten();
+        // Settled: a count that is missed now would look like a new failure later.
+        let failed = master.and_then(|_| self.settled()?.failed).unwrap_or(0);
         Old { pid: self.info().ok().map(|i| i.pid), failed }
     }
 
@@ -74,24 +79,44 @@ impl Haproxy<'_> {
         Processes::parse(&String::from_utf8_lossy(&answer))
     }
 
+    /// A master that is just executing itself anew loses signals and requests (2.6: within some 10 ms after the new
+    /// worker answers): wait until it listens, look whether it took notice, and say it again.
     fn reload(&self) -> Result<(), Error> {
+        for _ in 0..TRIES {
+            let before = self.settled();
+            self.ask_for_reload(before.is_some())?;
+            if before.is_none() || self.noticed(before.as_ref()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn ask_for_reload(&self, socket: bool) -> Result<(), Error> {
         if let Some(unit) = &self.unit {
             return systemd::tell(self.sys, "reload", unit).map_err(|e| self.explained(e));
         }
-        let none = || Error::new("haproxy", "is not running").hint("start it");
-        let master = self.master()?.ok_or_else(none)?;
-        let signal = || {
-            let fail =
-                |e| Error::new(format!("haproxy's master {master}"), format!("cannot be signalled: {e}"));
-            self.sys.signal(master, Signal::Usr2).map_err(fail)
-        };
-        let Some(before) = self.settled() else { return signal() };
-        let answer = self.sys.ask_unix(&self.paths.master_socket, b"reload\n", RELOAD).unwrap_or_default();
-        if !answer.is_empty() {
+        if socket {
+            let answer =
+                self.sys.ask_unix(&self.paths.master_socket, b"reload\n", RELOAD).unwrap_or_default();
             return refused(&String::from_utf8_lossy(&answer));
         }
-        // 2.6 answers nothing, whether it reloads or was just executing itself anew and lost the connection.
-        if self.settled() == Some(before) { signal() } else { Ok(()) }
+        let none = || Error::new("haproxy", "is not running").hint("start it");
+        let master = self.master()?.ok_or_else(none)?;
+        let fail = |e| Error::new(format!("haproxy's master {master}"), format!("cannot be signalled: {e}"));
+        self.sys.signal(master, Signal::Usr2).map_err(fail)
+    }
+
+    /// Whether the master went away, or came back with another count of reloads or other workers.
+    fn noticed(&self, before: Option<&Processes>) -> bool {
+        let start = self.sys.now();
+        while self.processes().as_ref() == before {
+            if self.sys.now().saturating_sub(start) > NOTICE {
+                return false;
+            }
+            self.sys.sleep(POLL);
+        }
+        true
     }
 
     /// The master's processes, once it answers: during a reload it does not for a while.
