@@ -36,7 +36,10 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// A failed run that put the old configuration back.
     pub rolled_back: bool,
-    /// What a program may want to act on: `haproxy_missing`, `restart_needed`, `not_ours`, `busy`.
+    /// Packages that the node lacks: `haproxy`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<String>,
+    /// What a program may want to act on: `restart_needed`, `busy`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub code: String,
 }
@@ -135,6 +138,9 @@ impl Report {
             "rolled_back": self.rolled_back,
         });
         if let Some(map) = result.as_object_mut() {
+            if !self.needs.is_empty() {
+                map.insert("needs".into(), self.needs.clone().into());
+            }
             if !self.code.is_empty() {
                 map.insert("code".into(), self.code.clone().into());
             }

@@ -153,11 +153,8 @@ pub fn node(name: &str, vars: &Vars, errors: &mut Errors) -> NodeSettings {
         let fine = !text.chars().any(char::is_control);
         if fine { Ok(text) } else { Err(Error::new(n, "holds a control character")) }
     });
-    let auth = r.read("auth_enabled", value::boolean).unwrap_or(password.is_some());
-    if auth && password.is_none() {
-        r.keep::<()>(Err(Error::new("haproxy_auth_enabled", "is set, and haproxy_admin_password is not")
-            .hint("give a password, or set haproxy_auth_enabled: false (the stats page is read-only)")));
-    }
+    // Without a password there is nothing to ask for; the page is read-only in any case.
+    let auth = r.read("auth_enabled", value::boolean).unwrap_or(true) && password.is_some();
     NodeSettings {
         name: name.to_owned(),
         admin_user: user.unwrap_or_else(|| "admin".into()),

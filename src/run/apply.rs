@@ -28,7 +28,9 @@ pub fn apply(node: &Node<'_>, model: &Model) -> Report {
     if !node.rooted
         && let Err(e) = haproxy.version()
     {
-        report.code = if haproxy.binary().is_err() { "haproxy_missing".into() } else { String::new() };
+        if haproxy.binary().is_err() {
+            report.needs.push("haproxy".into());
+        }
         report.msg = "nothing was changed".into();
         report.fail([e]);
         return report;

@@ -94,6 +94,7 @@ pub enum Status {
 pub struct PortResult {
     pub cluster: String,
     pub service: String,
+    pub port: u16,
     pub address: String,
     pub status: Status,
     /// The tier that must serve now.
@@ -126,6 +127,7 @@ pub fn judge(e: &Evidence<'_>) -> PortResult {
     let mut result = PortResult {
         cluster: e.service.cluster.clone(),
         service: e.service.service.clone(),
+        port: e.service.port(),
         address: e.address.clone(),
         status: Status::Ok,
         tier: None,

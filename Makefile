@@ -1,0 +1,60 @@
+# pgsvc: everything a developer or a machine runs. `make help` lists the targets.
+
+SHELL := /bin/bash
+RUST := 1.95
+TARGET := target/x86_64-unknown-linux-gnu
+BINARY := $(TARGET)/release/pgsvc
+export PGSVC_LAB_DIR ?= $(CURDIR)/target/lab
+export PGSVC_VENV ?= $(CURDIR)/target/venv
+export PATH := $(PGSVC_VENV)/bin:$(HOME)/.cargo/bin:$(PATH)
+
+.PHONY: help build tools rust demo demo-stop test lint unit ansible-test cluster-test size bench-converge clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+rust:
+	@command -v cargo >/dev/null && cargo --version | awk '{split($$2,v,"."); exit !(v[1]>1 || v[2]>=95)}' || { \
+	  echo "pgsvc needs Rust $(RUST) or newer (cargo --version); https://rustup.rs tells how to install it" >&2; exit 1; }
+
+build: rust ## the static binary, as library/pgsvc
+	cargo build --release --locked
+	@install -m 0755 $(BINARY) library/pgsvc
+
+tools: ## installs with apt and pip what the tests and the demo need
+	lab/lab install
+	tests/install
+
+demo: build ## the main job on a real three-node cluster: play, verified ports, again, switchover
+	lab/lab install
+	lab/demo
+
+demo-stop: ## ends the demo's cluster
+	lab/lab down
+
+test: tools build lint unit size ansible-test cluster-test ## everything CI runs
+	@echo "all tests passed"
+
+lint: rust ## format and clippy, warnings are errors
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+
+unit: rust ## unit and integration tests, with real HAProxy, PostgreSQL and pgbouncer
+	cargo test --locked
+
+size: build ## the binary: static, free of NSS, runs in an empty root, at most 5 MB
+	tests/static $(BINARY)
+
+ansible-test: build ## plugin, playbooks, documentation, ansible-lint
+	tests/ansible/run
+
+cluster-test: build ## the promises, on a real cluster
+	tests/cluster/run
+
+bench-converge: build ## the play beside a role with upstream's steps, on the same nodes
+	lab/lab install
+	benches/converge/run
+
+clean: ## ends the lab and removes what was built
+	-lab/lab down
+	rm -rf target library/pgsvc
