@@ -71,8 +71,13 @@ pub(super) fn alerts(text: &str) -> Vec<String> {
             None => alert,
         };
         let alert = alert.trim().trim_start_matches("config : ");
-        let summary =
-            ["Error(s) found in configuration", "Fatal errors found", "Some protocols failed to start"];
+        // What every old worker's end looks like is no reason of anything.
+        let summary = [
+            "Error(s) found in configuration",
+            "Fatal errors found",
+            "Some protocols failed to start",
+            "exited with code 143 (Terminated)",
+        ];
         if alert.is_empty() || summary.iter().any(|s| alert.contains(s)) {
             continue;
         }
@@ -82,6 +87,16 @@ pub(super) fn alerts(text: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// The alerts of a unit's last reload or start, by the lines that systemd puts before them; of all of its journal where
+/// that says nothing. Earlier troubles are not this one's reason.
+pub(super) fn latest(journal: &str) -> Vec<String> {
+    let begins = |l: &&str| l.starts_with("Reloading ") || l.starts_with("Starting ");
+    let lines: Vec<&str> = journal.lines().collect();
+    let since = lines.iter().rposition(|l| begins(&l)).unwrap_or(0);
+    let last = alerts(&lines.iter().skip(since).copied().collect::<Vec<_>>().join("\n"));
+    if last.is_empty() { alerts(journal) } else { last }
 }
 
 /// HAProxy quotes lines it does not like, and a line may hold a password.
@@ -113,5 +128,19 @@ mod tests {
         assert!(!error.what.contains("hunter2") && error.what.contains("insecure-password ***"), "{error}");
         assert!(!error.what.contains("Fatal"), "{error}");
         assert_eq!(refusal("nothing", 1).to_string(), "haproxy -c: exit code 1 without a reason");
+    }
+
+    #[test]
+    fn the_reason_is_that_of_the_last_reload() {
+        let earlier = "Reloading haproxy.service - HAProxy Load Balancer...\n\
+            [ALERT]    (7) : Binding [/etc/haproxy/haproxy.cfg:1] for proxy a: earlier\n\
+            [ALERT]    (7) : Current worker (8) exited with code 143 (Terminated)\n";
+        let now = "Reloading haproxy.service - HAProxy Load Balancer...\n\
+            [NOTICE]   (9) : Reloading HAProxy\n\
+            [ALERT]    (9) : Binding [/etc/haproxy/haproxy.cfg:2] for proxy b: now\n\
+            [ALERT]    (9) : [/usr/sbin/haproxy.main()] Some protocols failed to start their listeners! Exiting.\n";
+        assert_eq!(latest(&format!("{earlier}{now}")), ["Binding [/etc/haproxy/haproxy.cfg:2] for proxy b: now"]);
+        assert_eq!(latest(earlier), ["Binding [/etc/haproxy/haproxy.cfg:1] for proxy a: earlier"]);
+        assert_eq!(latest(&format!("{earlier}Starting haproxy.service\n")).len(), 1);
     }
 }

@@ -233,7 +233,7 @@ impl Haproxy<'_> {
         let Some(unit) = &self.unit else {
             return error.hint("HAProxy's own log has the reason");
         };
-        let alerts = check::alerts(&systemd::last_words(self.sys, unit));
+        let alerts = check::latest(&systemd::last_words(self.sys, unit));
         let last: Vec<_> = alerts.iter().rev().take(3).rev().cloned().collect();
         if last.is_empty() {
             return error.hint(format!("see journalctl -u {unit}"));
