@@ -181,7 +181,7 @@ fn worse(before: &[PortResult], after: &[PortResult]) -> Vec<String> {
         before.iter().map(|r| ((r.cluster.as_str(), r.service.as_str(), r.address.as_str()), r.status)).collect();
     let made_worse = |r: &&PortResult| {
         let wrong_before = was.get(&(r.cluster.as_str(), r.service.as_str(), r.address.as_str())) == Some(&Status::Wrong);
-        r.status == Status::Wrong && r.misled && (!wrong_before || before.is_empty())
+        r.status == Status::Wrong && r.misled && !wrong_before
     };
     after.iter().filter(made_worse).map(|r| format!("{}-{} ({})", r.cluster, r.service, r.address)).collect()
 }
