@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 from ansible.errors import AnsibleError
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
@@ -209,6 +210,11 @@ def test_a_provider_without_a_group_is_an_error(world):
 ])
 def test_identifiers(selector, names):
     assert plugin.identifiers(selector) == names
+
+
+def test_every_documented_option_may_be_a_variable_of_the_node():
+    documented = yaml.safe_load((TOP / 'library' / 'pgsvc.yml').read_text())['DOCUMENTATION']['options']
+    assert set(plugin.OPTIONS) == set(documented) - {'members', 'node', 'collected'}
 
 
 # Where a variable comes from
