@@ -36,7 +36,7 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// A failed run that put the old configuration back.
     pub rolled_back: bool,
-    /// Packages that the node lacks: `haproxy`.
+    /// What the node lacks: `haproxy`; `enable`: the unit does not start at boot.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,
     /// What a program may want to act on: `restart_needed`, `busy`.

@@ -37,6 +37,9 @@ pub fn apply(node: &Node<'_>, model: &Model) -> Report {
     }
     let nothing = NoDaemon;
     let daemon: &dyn Daemon = if node.rooted { &nothing } else { &haproxy };
+    if !node.rooted && haproxy.by_systemd() && !kept::starts_at_boot(node) {
+        report.needs.push("enable".into());
+    }
     let outcome = if model.check { check(node, model, &mut report) } else { install(node, model, daemon, &mut report) };
     if let Err(errors) = outcome {
         if report.msg.is_empty() {

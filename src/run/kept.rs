@@ -144,6 +144,14 @@ pub fn patroni_lists(node: &Node<'_>, cluster: &Cluster) -> Vec<String> {
     view.map(|v| v.members.into_iter().filter_map(|m| m.host).collect()).unwrap_or_default()
 }
 
+/// Whether systemd starts HAProxy at boot: by the link that enabling makes, without asking systemd.
+pub fn starts_at_boot(node: &Node<'_>) -> bool {
+    let wants = |dir: &str| PathBuf::from(dir).join("multi-user.target.wants/haproxy.service");
+    ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"]
+        .iter()
+        .any(|dir| node.sys.stat(&wants(dir)).ok().flatten().is_some())
+}
+
 /// Files that were not pgsvc's before it replaced them, as they were: `<state>/original/etc/haproxy/haproxy.cfg`.
 ///
 /// # Errors
