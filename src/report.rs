@@ -129,10 +129,7 @@ impl Report {
             "failed": self.failed,
             "msg": self.message(),
             "warnings": self.warnings,
-            "ansible_facts": {"pgsvc": {
-                "node": self.node, "clusters": self.clusters, "verify": self.verify, "action": self.action,
-                "hash": self.hash,
-            }},
+            "ansible_facts": {"pgsvc": self.facts()},
             "changes": self.changes.iter().map(|c| json!({"path": c.path, "kind": c.kind})).collect::<Vec<_>>(),
             "action": self.action,
             "rolled_back": self.rolled_back,
@@ -153,6 +150,15 @@ impl Report {
             }
         }
         result
+    }
+
+    /// What later tasks can use. A failed task has no later tasks, and Ansible prints all of its result: then only what
+    /// the ports showed.
+    fn facts(&self) -> Value {
+        if self.failed {
+            return json!({"node": self.node, "verify": self.verify});
+        }
+        json!({"node": self.node, "clusters": self.clusters, "verify": self.verify, "action": self.action, "hash": self.hash})
     }
 
     /// The sentence, followed by everything that is wrong.
