@@ -335,7 +335,8 @@ fn views(e: &Evidence<'_>, serving: &[&Candidate<'_>], tier: Option<Tier>, resul
             }
             let may = m.serves(v.tier) || v.tier == Tier::Backup && tier == Some(Tier::Active);
             if v.up && !may && m.server.weight > 0 {
-                let why = m.check.as_ref().err().cloned().unwrap_or_else(|| format!("it is {}", m.role_word()));
+                let by_check = || m.check.as_ref().err().cloned();
+                let why = m.trouble().or_else(by_check).unwrap_or_else(|| format!("it is {}", m.role_word()));
                 result.why.push(format!("HAProxy has {name} {}, and it must not serve: {why}", v.status));
             }
         }
@@ -374,8 +375,9 @@ fn status(e: &Evidence<'_>, tier: Option<Tier>, result: &PortResult) -> Status {
 }
 
 /// Adds what makes an empty port wrong: somebody should serve and cannot. A port that nobody is meant to serve is right.
+/// One that is wrong already, because HAProxy has not noticed yet, needs the members' reasons all the more.
 pub fn judge_empty(e: &Evidence<'_>, result: &mut PortResult) {
-    if result.status != Status::Empty {
+    if result.tier.is_some() {
         return;
     }
     let standby = e.members.iter().any(|m| matches!(&m.state.api, Ok(a) if a.standby_cluster));

@@ -111,6 +111,17 @@ fn the_backup_tier_serves_when_the_active_one_is_empty() {
 }
 
 #[test]
+fn the_cause_is_told_before_haproxy_has_noticed() {
+    let mut w = world(1);
+    w.targets[0] = Contact::Failed("connection refused".into());
+    let r = w.judge("primary", vec![Contact::Closed], &[(1, Tier::Active, true)]);
+    let cause = "pg-test-1: the pooler on port 6432 is dead, PostgreSQL answers (connection refused)";
+    assert_eq!(r.status, Status::Wrong);
+    assert!(r.why.iter().any(|w| w == cause), "{r:?}");
+    assert!(says(&r, &format!("HAProxy has pg-test-1 UP, and it must not serve: {cause}")), "{r:?}");
+}
+
+#[test]
 fn after_a_switchover_the_same_model_expects_the_new_roles() {
     let w = world(2);
     assert_eq!(w.judge("primary", vec![who(2, false)], &[]).status, Status::Ok);

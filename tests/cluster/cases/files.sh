@@ -1,0 +1,69 @@
+# shellcheck shell=bash
+# Whose file is whose.
+
+# both: pg-test and pg-test-2 (the same members, other ports) on the dedicated load balancer.
+both() {
+    inventory "$(cluster pg-test '' lb "$1")" "$(cluster pg-test-2 b lb "$2")"
+}
+second() {
+    service primary 6433 /primary pgbouncer
+    service replica 6434 /replica pgbouncer
+}
+first() {
+    service primary 5433 /primary pgbouncer
+    service replica 5434 /replica pgbouncer
+}
+here() { [[ -e $(root_of lb1)/etc/haproxy/conf.d/$1 ]]; }
+
+case_files_of_others_stay() {
+    local conf_d before
+    fresh lb1
+    both "$(first)" "$(second)" | put lb1 inv.yml
+    both "$(first | head -1)" "$(second)" | put lb1 less.yml
+    must 0 on lb1 pgsvc apply -i /root/inv.yml
+    says '4 ports verified'
+    conf_d=$(root_of lb1)/etc/haproxy/conf.d
+    printf '%s\n' '# By hand.' 'listen pg-test-ro' '    bind *:5450' "    server one $(address_of node2):5432 check" >"$conf_d/pg-test-ro.cfg"
+    echo 'a note' >"$conf_d/README"
+    on lb1 systemctl reload haproxy </dev/null
+    true_within 5 listens lb1 5450
+    before=$(sha256sum "$conf_d"/{README,pg-test-ro.cfg,pg-test-2-primary.cfg,pg-test-2-replica.cfg})
+    must 0 on lb1 pgsvc apply -i /root/less.yml
+    says '3 ports verified'
+    ! here pg-test-replica.cfg || fail "the removed service's file is still there"
+    true_within 5 eval '! listens lb1 5434'
+    listens lb1 5450 || fail "the hand-written listener is gone"
+    must 0 on lb1 pgsvc apply -i /root/inv.yml
+    must 0 on lb1 pgsvc apply --absent -i /root/inv.yml -c pg-test
+    if here pg-test-primary.cfg || here pg-test-replica.cfg; then fail "files of the absent cluster are still there"; fi
+    same "$(sha256sum "$conf_d"/{README,pg-test-ro.cfg,pg-test-2-primary.cfg,pg-test-2-replica.cfg})" "$before" "files of others"
+    true_within 5 eval '! listens lb1 5433'
+    same "$(reaches lb1 6433)" node1:6 "the other cluster"
+    must 0 on lb1 pgsvc verify
+    says '2 ports verified'
+    says_not 'pg-test +primary'
+    must 0 on lb1 pgsvc apply --absent -i /root/inv.yml -c pg-test
+    says 'nothing to do'
+}
+
+case_files_rollback() {
+    local before
+    fresh lb1
+    inventory "$(cluster pg-test '' lb "$(first)")" | put lb1 one.yml
+    inventory "$(cluster pg-test '' lb "$(service primary 5433 /primary postgres; service other 5441 /primary postgres)")" | put lb1 two.yml
+    must 0 on lb1 pgsvc apply -i /root/one.yml
+    before=$(tree lb1)
+    must 0 on lb1 pgsvc apply -i /root/two.yml
+    differ "$(tree lb1)" "$before" "the files"
+    must 0 on lb1 pgsvc rollback
+    same "$(tree lb1)" "$before" "the files after the rollback"
+    same "$(running_hash lb1)" "$(file_hash lb1)" "what runs after the rollback"
+    same "$(reaches lb1 5434)" node2:6 "5434 after the rollback"
+    true_within 5 eval '! listens lb1 5441'
+    must 0 on lb1 pgsvc verify
+    says '2 ports verified'
+    # And there again.
+    must 0 on lb1 pgsvc rollback
+    true_within 5 listens lb1 5441
+    must 0 on lb1 pgsvc plan -i /root/two.yml
+}
