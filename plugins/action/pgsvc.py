@@ -108,12 +108,14 @@ class Inventory:
         if source is None:
             return default
         try:
-            if isinstance(source[key], (bool, int, type(None))):
-                return plain(source[key])
+            value = source[key]
+            # Most are no templates; a templar for each of a thousand hosts is what takes the time.
+            if isinstance(value, (bool, int, type(None))) or isinstance(value, str) and '{' not in value:
+                return plain(value)
             name, variables = (host, source) if source is self.raw(host) else (None, self.here)
             if name not in self.templars:
                 self.templars[name] = Templar(loader=self.loader, variables=dict(variables, hostvars=self.hostvars))
-            return plain(self.templars[name].template(source[key]))
+            return plain(self.templars[name].template(value))
         except AnsibleError as error:
             raise AnsibleActionFail(
                 f"the variable '{key}' of host '{host}' cannot be evaluated: {error}. Define what it refers to for "

@@ -10,6 +10,12 @@ use crate::value;
 /// Roles of the inventory (`pg_role`). Only the first two change places at a failover.
 pub const ROLES: [&str; 5] = ["primary", "replica", "offline", "standby", "delayed"];
 
+/// The variables of a member that pgsvc itself reads.
+pub const KNOWN: [&str; 13] = [
+    "inventory_hostname", "ansible_host", "pg_cluster", "pg_seq", "pg_role", "pg_offline_query", "pg_weight", "pg_port",
+    "pgbouncer_port", "patroni_port", "pg_exporter_port", "patroni_ssl_enabled", "pg_service_provider",
+];
+
 /// One instance of a cluster.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Member {
