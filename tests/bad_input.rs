@@ -54,9 +54,9 @@ fn a_bad_inventory_is_refused_in_words_and_nothing_changes() {
 #[test]
 fn a_bad_task_fails_with_one_object_and_nothing_changes() {
     let root = Root::with(HOSTS);
+    let cases = bad::tasks::all(&root.path());
     let mut before = root.tree();
     let mut wrong = Vec::new();
-    let cases = bad::tasks::all(&root.path());
     for case in &cases {
         let (by_file, exit) = module_file(&case.bytes);
         let by_stdin = module(&case.bytes);
