@@ -36,7 +36,7 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// A failed run that put the old configuration back.
     pub rolled_back: bool,
-    /// Packages that the node lacks: `haproxy`.
+    /// What the node lacks: `haproxy`; `enable`: the unit does not start at boot.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,
     /// What a program may want to act on: `restart_needed`, `busy`.
@@ -129,10 +129,7 @@ impl Report {
             "failed": self.failed,
             "msg": self.message(),
             "warnings": self.warnings,
-            "ansible_facts": {"pgsvc": {
-                "node": self.node, "clusters": self.clusters, "verify": self.verify, "action": self.action,
-                "hash": self.hash,
-            }},
+            "ansible_facts": {"pgsvc": self.facts()},
             "changes": self.changes.iter().map(|c| json!({"path": c.path, "kind": c.kind})).collect::<Vec<_>>(),
             "action": self.action,
             "rolled_back": self.rolled_back,
@@ -153,6 +150,15 @@ impl Report {
             }
         }
         result
+    }
+
+    /// What later tasks can use. A failed task has no later tasks, and Ansible prints all of its result: then only what
+    /// the ports showed.
+    fn facts(&self) -> Value {
+        if self.failed {
+            return json!({"node": self.node, "verify": self.verify});
+        }
+        json!({"node": self.node, "clusters": self.clusters, "verify": self.verify, "action": self.action, "hash": self.hash})
     }
 
     /// The sentence, followed by everything that is wrong.

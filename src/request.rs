@@ -255,6 +255,9 @@ fn carried(inventory: &Inventory, me: &crate::inventory::Host) -> Vec<String> {
 pub fn model(request: Request) -> Result<Model, Errors> {
     let mut model = model_apart(request)?;
     refuse_collisions(&mut model);
+    // What is refused is not kept either: a later run without an inventory must not meet it.
+    let good = &model.clusters;
+    model.kept.retain(|(name, _)| good.contains_key(name));
     Ok(model)
 }
 

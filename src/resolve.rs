@@ -136,6 +136,20 @@ impl ResolvedService {
     pub fn follows_roles(&self) -> bool {
         self.servers.iter().any(Server::conditional)
     }
+
+    /// Whether a backend of its own, `<listener>-backup`, takes over when the active one is empty.
+    pub fn is_two_tier(&self) -> bool {
+        self.follows_roles() && !self.tier(Tier::Backup).is_empty()
+    }
+
+    /// Whether a name may be that of a backend made for this service: `-backup` and, where members are checked in
+    /// different ways, `-check1` and so on.
+    fn may_make(&self, name: &str) -> bool {
+        let Some(rest) = name.strip_prefix(&self.listener) else { return false };
+        let tier = rest.strip_prefix("-backup").filter(|_| self.is_two_tier());
+        let check = tier.unwrap_or(rest).strip_prefix("-check").filter(|n| n.parse::<usize>().is_ok());
+        tier == Some("") || check.is_some() && self.servers.len() > 1
+    }
 }
 
 /// What a check path expects, by Patroni's own rules.
@@ -166,7 +180,26 @@ pub fn cluster(cluster: &Cluster, roles: RoleSource) -> Result<Vec<ResolvedServi
             resolved.push(r);
         }
     }
+    for s in &resolved {
+        own_name(&mut errors, s, &resolved);
+    }
     errors.finish(resolved)
+}
+
+/// Names of the node's own: the stats page, and the file with the hash.
+const RESERVED: [&str; 2] = ["pgsvc-stats", "00-pgsvc"];
+
+/// A listener's name that something else has or makes: HAProxy refuses two of one name.
+fn own_name<'a>(errors: &mut Errors, s: &ResolvedService, others: impl IntoIterator<Item = &'a ResolvedService>) {
+    let place = || format!("service '{}' of {}", s.service, s.cluster);
+    if RESERVED.contains(&s.listener.as_str()) {
+        errors.push(Error::new(place(), format!("makes the listener '{}', which is a name of the node's own", s.listener))
+            .hint("rename the service"));
+    }
+    for other in others.into_iter().filter(|o| o.may_make(&s.listener)) {
+        let what = format!("makes the listener '{}', which is a backend of service '{}' of {}", s.listener, other.service, other.cluster);
+        errors.push(Error::new(place(), what).hint("rename one of the two services"));
+    }
 }
 
 fn one(cluster: &Cluster, service: &Service, scenarios: &Scenarios) -> Result<ResolvedService, Errors> {
@@ -320,6 +353,13 @@ fn scenario(members: &[Member], changes: &[bool], primary: Option<usize>) -> Vec
     members.iter().enumerate().map(with_role).collect()
 }
 
+/// The listeners whose backends may have this name.
+fn namesakes(name: &str) -> impl Iterator<Item = &str> {
+    let digits = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let check = digits.strip_suffix("-check");
+    [name.strip_suffix("-backup"), check, check.and_then(|c| c.strip_suffix("-backup"))].into_iter().flatten()
+}
+
 /// What two clusters on one node cannot have in common: a port on a common address, and a listener's name.
 /// Returns the later cluster's name with the error.
 pub fn collisions(services: &[ResolvedService]) -> Vec<(String, Error)> {
@@ -327,7 +367,12 @@ pub fn collisions(services: &[ResolvedService]) -> Vec<(String, Error)> {
     let mut names: std::collections::BTreeMap<&str, &ResolvedService> = std::collections::BTreeMap::new();
     let mut ports: std::collections::BTreeMap<u16, Vec<(&SocketAddr, &ResolvedService)>> =
         std::collections::BTreeMap::new();
+    let listeners: std::collections::BTreeMap<&str, &ResolvedService> =
+        services.iter().map(|s| (s.listener.as_str(), s)).collect();
     for s in services {
+        let mut errors = Errors::default();
+        own_name(&mut errors, s, namesakes(&s.listener).filter_map(|n| listeners.get(n).copied()));
+        found.extend(errors.0.into_iter().map(|e| (s.cluster.clone(), e)));
         let place = format!("service '{}' of {}", s.service, s.cluster);
         if let Some(other) = names.insert(&s.listener, s) {
             let what = format!("makes the listener '{}', and so does service '{}' of {}", s.listener, other.service, other.cluster);

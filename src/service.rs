@@ -254,6 +254,9 @@ impl Entry<'_> {
             Some(Value::String(s)) => s.split(',').map(|p| json!(p.trim())).collect(),
             Some(other) => vec![other.clone()],
         };
+        if values.is_empty() {
+            self.bad(field, "is an empty list: no address", "leave it out, or use \"*\", vip or an IP address");
+        }
         let mut sources = Vec::new();
         for v in &values {
             match v.as_str() {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shlex
@@ -31,7 +32,13 @@ MEMBER = IDENTITY + SERVICES + (
     'patroni_ssl_enabled', 'pg_default_service_dest', 'pg_service_provider', 'vip_mode', 'vip_address', 'vip_cidrmask',
     'vip_interface', 'pg_vip_enabled', 'pg_vip_address', 'pg_vip_interface',
 )
-NODE = MEMBER + (
+# By name, not by their beginning: what a play registers as pgsvc_result is no option.
+OPTIONS = (
+    'state', 'verify_only', 'services', 'services_extra', 'default_services', 'clusters', 'role_source', 'templates',
+    'root', 'verify', 'verify_user', 'verify_password', 'verify_database', 'verify_sslmode', 'verify_timeout',
+    'allow_restart', 'adopt', 'force', 'nonlocal_bind',
+)
+NODE = MEMBER + tuple('pgsvc_' + name for name in OPTIONS) + (
     'haproxy_admin_username', 'haproxy_admin_password', 'haproxy_auth_enabled', 'haproxy_exporter_port',
     'haproxy_client_timeout', 'haproxy_server_timeout',
 )
@@ -74,7 +81,7 @@ def plain(value):
         return [plain(v) for v in value]
     if isinstance(value, int):
         return int(value)
-    if isinstance(value, float) and abs(value) <= 1.8e308 and value == value:
+    if isinstance(value, float) and math.isfinite(value):
         return float(value)
     return str(value)
 
@@ -108,12 +115,14 @@ class Inventory:
         if source is None:
             return default
         try:
-            if isinstance(source[key], (bool, int, type(None))):
-                return plain(source[key])
+            value = source[key]
+            # Most are no templates; a templar for each of a thousand hosts is what takes the time.
+            if isinstance(value, (bool, int, type(None))) or isinstance(value, str) and '{' not in value:
+                return plain(value)
             name, variables = (host, source) if source is self.raw(host) else (None, self.here)
             if name not in self.templars:
                 self.templars[name] = Templar(loader=self.loader, variables=dict(variables, hostvars=self.hostvars))
-            return plain(self.templars[name].template(source[key]))
+            return plain(self.templars[name].template(value))
         except AnsibleError as error:
             raise AnsibleActionFail(
                 f"the variable '{key}' of host '{host}' cannot be evaluated: {error}. Define what it refers to for "
@@ -153,8 +162,7 @@ class ActionModule(ActionBase):
         delegate = self._task.delegate_to
         me = delegate if delegate in inventory.groups['all'] else task_vars['inventory_hostname']
         if 'node' not in args:
-            ours = [key for key in {**task_vars, **inventory.raw(me)} if key.startswith('pgsvc_')]
-            args['node'] = inventory.collect(me, NODE + tuple(ours))
+            args['node'] = inventory.collect(me, NODE)
         if 'members' not in args:
             args['members'] = self._members(inventory, me, args)
             args['collected'] = True
@@ -177,6 +185,7 @@ class ActionModule(ActionBase):
         members, providers = inventory.clusters()
         mine, groups = str(inventory.get(me, 'pg_cluster') or ''), inventory.raw(me).get('group_names', [])
         wanted = self._option(args, 'clusters')
+        wanted = wanted.split(',') if isinstance(wanted, str) else wanted
         hosts = [
             host for name, provider in providers.items()
             if (provider in groups if provider else name == mine) and (not wanted or name in wanted)
@@ -219,17 +228,17 @@ class ActionModule(ActionBase):
         """One command: the arguments on stdin, or from a file of a private directory where stdin is a terminal's."""
         data = json.dumps(args).encode()
         # Without the `cat` a shell that finds no binary would end before it has read all, which looks like a broken line.
-        command = f'{choice}; if [ -x "$p" ]; then {self._compute_environment_string()} "$p" module%s; else %s' \
-                  f'echo "{MISSING} $a" >&2; (exit 127); fi'
+        command = (f'{choice}; if [ -x "$p" ]; then {self._compute_environment_string()} "$p" module; else '
+                   f'cat >/dev/null; echo "{MISSING} $a" >&2; (exit 127); fi')
         if self._stdin_is_ours():
-            answer = self._low_level_execute_command(command % ('', 'cat >/dev/null; '), in_data=data)
+            answer = self._low_level_execute_command(command, in_data=data)
             if 'you must have a tty' not in answer['stderr'] + answer['stdout']:
                 return answer
         path = self._connection._shell.join_path(self._make_tmp_path(), 'args')
         self._transfer_data(path, data)
         self._fixup_perms2([self._connection._shell.tmpdir, path], execute=False)
         try:
-            return self._low_level_execute_command(command % (' <' + shlex.quote(path), ''))
+            return self._low_level_execute_command(f'exec <{shlex.quote(path)}; {command}')
         finally:
             self._low_level_execute_command('rm -f ' + shlex.quote(path), sudoable=False)
 

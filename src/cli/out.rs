@@ -74,20 +74,28 @@ fn status(s: Status) -> &'static str {
 pub fn ports(results: &[PortResult], verbose: bool) -> String {
     let names = |list: &[String]| if list.is_empty() { "nobody".to_owned() } else { list.join(", ") };
     let mut rows = vec![["CLUSTER", "SERVICE", "ADDRESS", "STATUS", "MUST LEAD TO", "LEADS TO"].map(str::to_owned).to_vec()];
-    let mut below = String::new();
+    // A member's trouble is that of many ports: it is told once.
+    let mut below: Vec<(String, Vec<String>)> = Vec::new();
     for r in results {
         let leads = if r.status == Status::Unproven { "not asked (no login)".to_owned() } else { names(&r.found) };
         rows.push(vec![r.cluster.clone(), r.service.clone(), r.address.clone(), status(r.status).to_owned(), names(&r.expected), leads]);
-        let notes = r.notes.iter().filter(|_| verbose || r.status != Status::Ok);
-        for why in r.why.iter().map(|w| format!("wrong: {w}")).chain(notes.map(|n| format!("note: {n}"))) {
-            below.push_str(&format!("{}-{} {why}\n", r.cluster, r.service));
+        let notes = r.notes.iter().filter(|n| (verbose || r.status != Status::Ok) && !r.why.contains(n));
+        for text in r.why.iter().map(|w| format!("wrong: {w}")).chain(notes.map(|n| format!("note: {n}"))) {
+            let port = format!("{}-{}", r.cluster, r.service);
+            match below.iter_mut().find(|(t, _)| *t == text) {
+                Some((_, ports)) if ports.contains(&port) => {}
+                Some((_, ports)) => ports.push(port),
+                None => below.push((text, vec![port])),
+            }
         }
     }
     let mut out = table(&rows);
     for (word, code) in [("WRONG", "31"), ("unproven", "33")] {
         out = out.replace(&format!("  {word} "), &format!("  {} ", colour(word, code)));
     }
-    out.push_str(&below);
+    for (text, ports) in below {
+        out.push_str(&format!("{text}\n    ({})\n", ports.join(", ")));
+    }
     out
 }
 

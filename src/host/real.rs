@@ -33,6 +33,16 @@ impl RealSystem {
             Some(root) => root.join(path.strip_prefix("/").unwrap_or(path)),
         }
     }
+
+    /// The number of a name in `/etc/passwd` or `/etc/group`.
+    fn id(&self, database: &str, name: &str) -> Option<u32> {
+        let file = self.at(&Path::new("/etc").join(database));
+        if self.root.is_some() && !file.exists() {
+            // A root without users is no system yet: what is put into it is root's.
+            return Some(0);
+        }
+        names::id(&file, self.root.is_none().then_some(database), name)
+    }
 }
 
 impl System for RealSystem {
@@ -113,10 +123,10 @@ impl System for RealSystem {
         names::resolve(name, timeout)
     }
     fn user(&self, name: &str) -> Option<u32> {
-        names::id(&self.at(Path::new("/etc/passwd")), self.root.is_none().then_some("passwd"), name)
+        self.id("passwd", name)
     }
     fn group(&self, name: &str) -> Option<u32> {
-        names::id(&self.at(Path::new("/etc/group")), self.root.is_none().then_some("group"), name)
+        self.id("group", name)
     }
 
     fn now(&self) -> Duration {
@@ -127,5 +137,20 @@ impl System for RealSystem {
     }
     fn sleep(&self, time: Duration) {
         std::thread::sleep(time);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_root_and_an_empty_root_has_only_roots() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let sys = RealSystem::new(Some(dir.path().to_owned()));
+        assert_eq!((sys.user("root"), sys.group("haproxy")), (Some(0), Some(0)));
+        std::fs::create_dir(dir.path().join("etc")).unwrap();
+        std::fs::write(dir.path().join("etc/group"), "root:x:0:\nhaproxy:x:99:\n").unwrap();
+        assert_eq!((sys.group("haproxy"), sys.group("nobody")), (Some(99), None));
     }
 }

@@ -37,7 +37,7 @@ pub struct Overrides {
 }
 
 /// Variables that are the cluster's, and so the same on all of its members.
-const SHARED: [&str; 7] = [
+pub const SHARED: [&str; 7] = [
     "pg_services", "pg_services_extra", "pg_default_services", "pg_default_service_dest", "vip_address",
     "pg_vip_address", "patroni_ca_file",
 ];

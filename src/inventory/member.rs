@@ -10,6 +10,12 @@ use crate::value;
 /// Roles of the inventory (`pg_role`). Only the first two change places at a failover.
 pub const ROLES: [&str; 5] = ["primary", "replica", "offline", "standby", "delayed"];
 
+/// The variables of a member that pgsvc itself reads.
+pub const KNOWN: [&str; 13] = [
+    "inventory_hostname", "ansible_host", "pg_cluster", "pg_seq", "pg_role", "pg_offline_query", "pg_weight", "pg_port",
+    "pgbouncer_port", "patroni_port", "pg_exporter_port", "patroni_ssl_enabled", "pg_service_provider",
+];
+
 /// One instance of a cluster.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Member {
@@ -140,7 +146,12 @@ impl Reader<'_> {
 
     fn word(&mut self, name: &str) -> Option<String> {
         let v = self.required(name)?;
-        self.keep(value::word(name, &v, "-_.", 63))
+        let read = value::word(name, &v, "-_.", 63).and_then(|word| match word.chars().next() {
+            Some(c @ ('.' | '-')) => Err(Error::new(name, format!("'{word}' begins with '{c}'"))
+                .hint("it begins names of files, and HAProxy passes hidden ones over: a letter or a digit")),
+            _ => Ok(word),
+        });
+        self.keep(read)
     }
 
     fn port(&mut self, name: &str, default: u16) -> u16 {
@@ -176,8 +187,44 @@ impl Reader<'_> {
         let text = self.keep(value::word(name, &host, "-_.:", 253))?;
         match text.parse::<std::net::IpAddr>() {
             Ok(ip) => Some(ip.to_string()),
-            Err(_) if text.contains(':') => self.keep(Err(Error::new(name, format!("'{text}' is no address")))),
+            Err(_) if !is_host_name(&text) => self.keep(Err(Error::new(name, format!("'{text}' is neither an address nor a host's name")))),
             Err(_) => Some(text),
+        }
+    }
+}
+
+/// Labels of at most 63 characters, the last one no number: `10.10.10.256` is a slip of the pen, and the C library would
+/// read `1234` as an address.
+fn is_host_name(text: &str) -> bool {
+    let text = text.strip_suffix('.').unwrap_or(text);
+    let label = |l: &str| !l.is_empty() && l.len() <= 63 && !l.starts_with('-') && !l.contains(':');
+    let number = |l: &str| l.bytes().all(|b| b.is_ascii_digit());
+    text.split('.').all(label) && !text.split('.').next_back().is_none_or(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn with(host: &str, cluster: &str) -> Result<Member, Errors> {
+        parse(host, json!({"pg_cluster": cluster, "pg_seq": 1}).as_object().unwrap())
+    }
+
+    #[test]
+    fn an_address_is_an_ip_or_a_name_that_can_be_one() {
+        for good in ["10.0.0.1", "[fd00::1]", "db1", "db-1.example.org", "a_b", "db.", "1a"] {
+            assert!(with(good, "a").is_ok(), "{good}");
+        }
+        for bad in [".", "a..b", "-a", "10.10.10.256", "1234", "fd00::1::", "a:1", &"a".repeat(64)] {
+            assert!(with(bad, "a").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_cluster_that_haproxy_would_pass_over_is_refused() {
+        for bad in [".hidden", "-f", "..", ""] {
+            assert!(with("db1", bad).unwrap_err().to_string().contains("pg_cluster"), "{bad}");
         }
     }
 }

@@ -56,7 +56,7 @@ const LEADER: &str = "/leader";
 const REPLICA: &str = "/replica";
 
 pub fn service(s: &ResolvedService) -> ServiceView {
-    let two_tier = s.follows_roles() && !s.tier(Tier::Backup).is_empty();
+    let two_tier = s.is_two_tier();
     let mut backends = Vec::new();
     let mut main = None;
     if two_tier {

@@ -150,3 +150,27 @@ fn expectations_come_from_patronis_paths() {
     }
     assert_eq!(expectation("/primary", false), Expectation::Check);
 }
+
+#[test]
+fn a_listener_named_as_another_ones_backend_is_refused() {
+    let ro = json!({"name": "ro", "src_port": 5440, "selector": "[]", "selector_backup": "[? pg_role == `primary`]"});
+    let with = |name: &str| {
+        let c = pg_test(json!({"pg_services": [ro, {"name": name, "src_port": 5441, "selector": "[]"}]})).unwrap();
+        cluster(&c, RoleSource::Patroni).map(drop)
+    };
+    for bad in ["ro-backup", "ro-check1", "ro-backup-check2"] {
+        let e = with(bad).unwrap_err().to_string();
+        assert!(e.contains(&format!("'pg-test-{bad}'")) && e.contains("backend of service 'ro'"), "{e}");
+    }
+    for good in ["ro-backups", "ro-check", "ro-checkup", "backup"] {
+        assert_eq!(with(good), Ok(()), "{good}");
+    }
+    let mut two = cluster(&pg_test(json!({"pg_services": [ro]})).unwrap(), RoleSource::Patroni).unwrap();
+    let mut other = two[0].clone();
+    (other.cluster, other.service, other.listener) = ("pg".into(), "test-ro-backup".into(), "pg-test-ro-backup".into());
+    other.binds.clear();
+    two.push(other);
+    assert_eq!(collisions(&two).len(), 1);
+    two[1].listener = "00-pgsvc".into();
+    assert!(collisions(&two)[0].1.to_string().contains("the node's own"));
+}

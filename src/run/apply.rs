@@ -37,6 +37,9 @@ pub fn apply(node: &Node<'_>, model: &Model) -> Report {
     }
     let nothing = NoDaemon;
     let daemon: &dyn Daemon = if node.rooted { &nothing } else { &haproxy };
+    if !node.rooted && haproxy.by_systemd() && !kept::starts_at_boot(node) {
+        report.needs.push("enable".into());
+    }
     let outcome = if model.check { check(node, model, &mut report) } else { install(node, model, daemon, &mut report) };
     if let Err(errors) = outcome {
         if report.msg.is_empty() {
@@ -83,6 +86,7 @@ fn install(node: &Node<'_>, model: &Model, daemon: &dyn Daemon, report: &mut Rep
     } else {
         Vec::new()
     };
+    kept::originals(node, &plan)?;
     let put = match tx.install(daemon, &plan) {
         Ok(put) => put,
         Err(failure) => {
@@ -180,7 +184,7 @@ fn worse(before: &[PortResult], after: &[PortResult]) -> Vec<String> {
         before.iter().map(|r| ((r.cluster.as_str(), r.service.as_str(), r.address.as_str()), r.status)).collect();
     let made_worse = |r: &&PortResult| {
         let wrong_before = was.get(&(r.cluster.as_str(), r.service.as_str(), r.address.as_str())) == Some(&Status::Wrong);
-        r.status == Status::Wrong && r.misled && (!wrong_before || before.is_empty())
+        r.status == Status::Wrong && r.misled && !wrong_before
     };
     after.iter().filter(made_worse).map(|r| format!("{}-{} ({})", r.cluster, r.service, r.address)).collect()
 }
@@ -228,5 +232,46 @@ impl Daemon for NoDaemon {
     }
     fn revert(&self, _: &Plan, _: &Serving) -> Result<(), Error> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::InstalledFile;
+
+    fn change(cluster: &str, servers: &[&str]) -> FileChange {
+        let lines: String = servers.iter().map(|a| format!("    server x {a} check\n")).collect();
+        let content = format!("# Managed by pgsvc: cluster={cluster} service=primary\n{lines}").into_bytes();
+        FileChange { path: "/x".into(), before: Some(InstalledFile { content, mode: 0, uid: 0, gid: 0 }), after: None }
+    }
+
+    fn plan(changes: Vec<FileChange>) -> Plan {
+        Plan { changes, action: Action::Reload, reason: String::new(), hash: String::new(), candidate: BTreeMap::new(),
+            new_binds: Vec::new(), nonlocal_binds: false, daemon_reload: false }
+    }
+
+    fn port(service: &str, status: Status, misled: bool) -> PortResult {
+        PortResult { cluster: "a".into(), service: service.into(), port: 1, address: "x".into(), status, tier: None,
+            expected: Vec::new(), found: Vec::new(), why: Vec::new(), notes: Vec::new(), misled }
+    }
+
+    #[test]
+    fn a_member_that_an_inventory_forgot_is_noticed() {
+        let p = plan(vec![change("a", &["10.0.0.1:6432", "[fd00::2]:6432"]), change("b", &["10.0.0.9:1"])]);
+        assert_eq!(dropped("a", &["10.0.0.1"], &p), ["fd00::2"]);
+        assert!(dropped("a", &["10.0.0.1", "fd00::2"], &p).is_empty());
+    }
+
+    #[test]
+    fn only_what_this_run_made_worse_is_undone() {
+        let before = [port("right", Status::Ok, false), port("was-wrong", Status::Wrong, true)];
+        let after = [
+            port("right", Status::Wrong, true),
+            port("was-wrong", Status::Wrong, true),
+            port("new", Status::Wrong, true),
+            port("sick", Status::Wrong, false),
+        ];
+        assert_eq!(worse(&before, &after), ["a-right (x)", "a-new (x)"]);
     }
 }

@@ -11,7 +11,10 @@ use crate::daemon::systemd::STABLE_BINARY;
 use crate::error::{Error, Errors};
 use crate::host::Command;
 use crate::inventory::Vars;
-use crate::inventory::cluster::Cluster;
+use crate::inventory::cluster::{self, Cluster};
+use crate::inventory::member;
+use crate::plan::{FileChange, Plan};
+use crate::selector;
 use crate::request::{self, Model, Request, State};
 use crate::verify::deadline::Deadline;
 use crate::verify::patroni::{self, Api};
@@ -141,36 +144,105 @@ pub fn patroni_lists(node: &Node<'_>, cluster: &Cluster) -> Vec<String> {
     view.map(|v| v.members.into_iter().filter_map(|m| m.host).collect()).unwrap_or_default()
 }
 
-/// What is kept of each cluster: arguments that make the same model again.
-pub fn arguments(request: &Request) -> Vec<(String, Value)> {
-    let one = |name: &String| {
-        let mut members: Vec<Value> = Vec::new();
-        for (host, vars) in &request.hosts {
-            let mine = vars.get("pg_cluster").and_then(Value::as_str) == Some(name);
-            if mine {
-                let mut vars = vars.clone();
-                vars.insert("inventory_hostname".into(), host.clone().into());
-                members.push(Value::Object(vars));
-            }
-        }
-        let mut node = request.node_vars.clone();
-        node.insert("inventory_hostname".into(), request.node.clone().into());
-        let o = &request.overrides;
-        let mut args = json!({"members": members, "node": node, "clusters": [name]});
-        let options = [
-            ("services", o.services.clone()),
-            ("services_extra", o.services_extra.clone()),
-            ("default_services", o.default_services.clone()),
-            ("verify_user", request.options.user.clone().map(Value::from)),
-            ("verify_password", Some(request.options.password.0.clone().into())),
-            ("verify_database", request.options.database.clone().map(Value::from)),
-        ];
-        if let Some(map) = args.as_object_mut() {
-            for (k, v) in options.into_iter().filter_map(|(k, v)| Some((k, v?))) {
-                map.insert(k.into(), v);
-            }
-        }
-        (name.clone(), args)
+/// Whether systemd starts HAProxy at boot: by the link that enabling makes, without asking systemd.
+pub fn starts_at_boot(node: &Node<'_>) -> bool {
+    let wants = |dir: &str| PathBuf::from(dir).join("multi-user.target.wants/haproxy.service");
+    ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"]
+        .iter()
+        .any(|dir| node.sys.stat(&wants(dir)).ok().flatten().is_some())
+}
+
+/// Files that were not pgsvc's before it replaced them, as they were: `<state>/original/etc/haproxy/haproxy.cfg`.
+///
+/// # Errors
+/// When a copy cannot be made: then nothing may be replaced.
+pub fn originals(node: &Node<'_>, plan: &Plan) -> Result<(), Error> {
+    let foreign = |c: &&FileChange| {
+        let before = c.before.as_ref().is_some_and(|b| crate::render::haproxy::owner(&b.content).is_none());
+        before && c.path != node.paths.dropin
     };
-    request.clusters.iter().map(one).collect()
+    for change in plan.changes.iter().filter(foreign) {
+        let to = node.paths.state_dir.join("original").join(change.path.strip_prefix("/").unwrap_or(&change.path));
+        if node.sys.stat(&to).map_err(|e| failed("look at", &to, &e))?.is_some() {
+            continue;
+        }
+        if let Some(parent) = to.parent() {
+            make_dir(node, parent)?;
+        }
+        node.sys.copy(&change.path, &to).map_err(|e| failed("write", &to, &e))?;
+    }
+    Ok(())
+}
+
+/// What is kept of each cluster: arguments that make the same model again, and nothing beside. An inventory holds
+/// passwords of other things (`ansible_become_password`), which have no business on a load balancer.
+pub fn arguments(request: &Request) -> Vec<(String, Value)> {
+    request.clusters.iter().map(|name| (name.clone(), cluster_arguments(request, name))).collect()
+}
+
+fn cluster_arguments(request: &Request, name: &str) -> Value {
+    let o = &request.overrides;
+    let is_own = |vars: &Vars| vars.get("pg_cluster").and_then(Value::as_str) == Some(name);
+    let own: Vec<&(String, Vars)> = request.hosts.iter().filter(|(_, vars)| is_own(vars)).collect();
+    let lists = own.iter().flat_map(|(_, vars)| cluster::SHARED.iter().filter_map(|n| vars.get(*n)));
+    let said = [&o.services, &o.services_extra, &o.default_services].into_iter().flatten();
+    let named: std::collections::BTreeSet<String> = lists.chain(said).flat_map(selector_names).collect();
+    let needed = |key: &str| member::KNOWN.contains(&key) || cluster::SHARED.contains(&key) || named.contains(key);
+    let one = |(host, vars): &&(String, Vars)| {
+        let mut kept: Vars = vars.iter().filter(|(k, _)| needed(k)).map(|(k, v)| (k.clone(), v.clone())).collect();
+        kept.insert("inventory_hostname".into(), host.clone().into());
+        Value::Object(kept)
+    };
+    let members: Vec<Value> = own.iter().map(one).collect();
+    let settings = |k: &str| k.starts_with("haproxy_") || k.starts_with("pgsvc_");
+    let mut node: Vars =
+        request.node_vars.iter().filter(|(k, _)| settings(k)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    node.insert("inventory_hostname".into(), request.node.clone().into());
+    let mut args = json!({"members": members, "node": node, "clusters": [name]});
+    let options = [
+        ("services", o.services.clone()),
+        ("services_extra", o.services_extra.clone()),
+        ("default_services", o.default_services.clone()),
+        ("verify_user", request.options.user.clone().map(Value::from)),
+        ("verify_password", Some(request.options.password.0.clone().into())),
+        ("verify_database", request.options.database.clone().map(Value::from)),
+    ];
+    if let Some(map) = args.as_object_mut() {
+        map.extend(options.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))));
+    }
+    args
+}
+
+/// The variables that the selectors of a list of services may mean.
+fn selector_names(services: &Value) -> Vec<String> {
+    let fields = ["selector", "selector_backup", "backup"];
+    let texts = services.as_array().into_iter().flatten().flat_map(|s| fields.iter().filter_map(|f| s.get(*f)?.as_str()));
+    texts.flat_map(selector::identifiers).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::from_arguments;
+
+    #[test]
+    fn what_is_kept_makes_the_same_model_and_holds_no_other_secret() {
+        let args = json!({
+            "members": [{"inventory_hostname": "10.0.0.1", "pg_cluster": "a", "pg_seq": 1, "zone": "x", "pg_weight": "7",
+                "ansible_become_password": "s3cret", "pg_admin_password": "s3cret",
+                "pg_services": [{"name": "x", "src_port": 5440, "selector": "[?zone == 'x']"}]}],
+            "node": {"inventory_hostname": "10.0.0.1", "haproxy_exporter_port": 9999, "ansible_become_password": "s3cret"},
+            "verify_user": "u", "verify_password": "p4ss",
+        });
+        let request = from_arguments(args.as_object().unwrap()).unwrap();
+        let (name, kept) = arguments(&request).remove(0);
+        assert_eq!(name, "a");
+        assert!(!kept.to_string().contains("s3cret"), "{kept}");
+        let again = from_arguments(kept.as_object().unwrap()).unwrap();
+        assert_eq!((again.options.user.clone(), again.options.password.clone()), (Some("u".into()), request.options.password.clone()));
+        let (one, two) = (request::model(request).unwrap(), request::model(again).unwrap());
+        assert_eq!(one.clusters["a"].services, two.clusters["a"].services);
+        assert_eq!(one.clusters["a"].services[0].servers[0].weight, 7);
+        assert_eq!(one.node, two.node);
+    }
 }

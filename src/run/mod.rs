@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use crate::daemon::{Paths, systemd};
 use crate::error::{Error, Errors};
 use crate::host::System;
-use crate::plan::{Installed, Plan, RenderedFile, Wanted};
+use crate::plan::{Action, Installed, Plan, RenderedFile, Wanted};
 use crate::render::haproxy::{self as render_haproxy, Owner};
 use crate::render::{Layout, Templates};
 use crate::report::{self, Report};
@@ -111,7 +111,11 @@ pub fn render(node: &Node<'_>, model: &Model) -> Result<Vec<RenderedFile>, Error
 pub fn plan(node: &Node<'_>, model: &Model, templates: &Templates) -> Result<(Plan, Installed), Errors> {
     let installed = read::installed(node)?;
     let wanted = wanted(node, model, templates, node.sys.find("haproxy"))?;
-    let plan = crate::plan::plan(&wanted, &installed, &node.layout(), templates, node.sys.group("haproxy"))?;
+    let mut plan = crate::plan::plan(&wanted, &installed, &node.layout(), templates, node.sys.group("haproxy"))?;
+    if node.rooted {
+        plan.action = Action::Nothing;
+        plan.reason = "files only: nothing runs in another root".into();
+    }
     Ok((plan, installed))
 }
 

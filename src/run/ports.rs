@@ -10,7 +10,7 @@ use crate::request::{Model, State};
 use crate::settings::{Options, SslMode, VerifyMode};
 use crate::verify::deadline::Deadline;
 use crate::verify::judge::{PortResult, Status};
-use crate::verify::observe::{Look, Target, look, until_right};
+use crate::verify::observe::{Look, Target, until_right};
 use crate::verify::postgres::{Login, TlsMode};
 use crate::verify::tls::TlsConfig;
 
@@ -30,8 +30,7 @@ pub fn verify(node: &Node<'_>, model: &Model, remote: Option<IpAddr>, patience: 
     let l = Look { sys: node.sys, login, remote, stats_socket, ca };
     let targets: Vec<Target<'_>> =
         model.clusters.values().map(|c| Target { cluster: &c.cluster, services: c.services.iter().collect() }).collect();
-    let deadline = Deadline::after(node.sys, patience.max(Duration::from_secs(5)));
-    Ok(if patience.is_zero() { look(&l, &targets, deadline) } else { until_right(&l, &targets, deadline) })
+    Ok(until_right(&l, &targets, Deadline::after(node.sys, patience)))
 }
 
 /// The stats socket: ours, or on a node that pgsvc never configured, the one its files name.

@@ -15,18 +15,19 @@ pub struct ServerOptions(Vec<(String, Option<String>)>);
 #[derive(Clone, Copy)]
 enum Kind {
     Flag,
-    Time,
+    /// At least so many milliseconds: HAProxy refuses checks without an interval.
+    Time(u64),
     Number(u64, u64),
     OneOf(&'static [&'static str]),
 }
 
-const KEYWORDS: [(&str, Kind); 21] = [
-    ("inter", Kind::Time),
-    ("fastinter", Kind::Time),
-    ("downinter", Kind::Time),
+const KEYWORDS: [(&str, Kind); 20] = [
+    ("inter", Kind::Time(1)),
+    ("fastinter", Kind::Time(1)),
+    ("downinter", Kind::Time(1)),
     ("rise", Kind::Number(1, 1000)),
     ("fall", Kind::Number(1, 1000)),
-    ("slowstart", Kind::Time),
+    ("slowstart", Kind::Time(0)),
     ("maxconn", Kind::Number(0, 1_000_000)),
     ("minconn", Kind::Number(0, 1_000_000)),
     ("maxqueue", Kind::Number(0, 1_000_000)),
@@ -36,12 +37,11 @@ const KEYWORDS: [(&str, Kind); 21] = [
     ("on-error", Kind::OneOf(&["fastinter", "fail-check", "sudden-death", "mark-down"])),
     ("observe", Kind::OneOf(&["layer4"])),
     ("error-limit", Kind::Number(1, 10_000)),
-    ("agent-inter", Kind::Time),
-    ("tcp-ut", Kind::Time),
+    ("agent-inter", Kind::Time(1)),
+    ("tcp-ut", Kind::Time(0)),
     ("send-proxy", Kind::Flag),
     ("send-proxy-v2", Kind::Flag),
     ("check-send-proxy", Kind::Flag),
-    ("log-bufsize", Kind::Number(1, 65536)),
 ];
 
 /// Keywords that exist but that the tool sets itself.
@@ -118,7 +118,7 @@ impl ServerOptions {
 pub fn parse(text: &str) -> Result<ServerOptions, Errors> {
     let mut errors = Errors::default();
     let mut options: Vec<(String, Option<String>)> = Vec::new();
-    if let Some(bad) = text.chars().find(|c| c.is_control() || "\"'\\#`$".contains(*c)) {
+    if let Some(bad) = text.chars().find(|c| !(c.is_ascii_graphic() || *c == ' ') || "\"'\\#`$".contains(*c)) {
         return Err(Error::new("", format!("holds {bad:?}")).hint("plain keywords and numbers on one line").into());
     }
     let mut words = text.split(' ').filter(|w| !w.is_empty());
@@ -159,8 +159,10 @@ fn check(word: &str, kind: Kind, given: Option<Option<&str>>) -> Result<Option<S
     };
     match kind {
         Kind::Flag => {}
-        Kind::Time => {
-            value::duration_ms(word, text)?;
+        Kind::Time(least) => {
+            if value::duration_ms(word, text)? < least {
+                return Err(Error::new(word, format!("'{text}' is no interval")).hint("1ms or more"));
+            }
         }
         Kind::Number(low, high) => {
             value::integer(word, &serde_json::Value::from(text), low, high)?;
@@ -192,9 +194,11 @@ mod tests {
     #[test]
     fn no_keyword_can_be_smuggled_in() {
         for bad in ["inter 3s\n  server x 1.2.3.4:1", "check", "port 1", "backup", "ssl", "inter", "rise x", "inter 0.5s",
-            "weight 257", "inter 3s inter 3s", "inter 3s # x", "external-check command", "on-marked-down ignore"] {
+            "weight 257", "inter 3s inter 3s", "inter 3s # x", "external-check command", "on-marked-down ignore", "inter 0", "agent-inter 0s", "rise \u{2003}3",
+            "log-bufsize 5"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
+        assert!(parse("slowstart 0 tcp-ut 0").is_ok());
         assert!(parse("intre 3s").unwrap_err().to_string().contains("did you mean 'inter'"));
     }
 }

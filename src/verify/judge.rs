@@ -194,6 +194,15 @@ impl Candidate<'_> {
         let dead = |what: &str, why: &str| Some(format!("{name}: {what} ({why})"));
         let postgres_lives = !matches!(self.state.postgres, Contact::Failed(_) | Contact::Closed);
         match (&self.state.api, &self.target) {
+            (Err(why), _) if why.starts_with("speaks TLS") => {
+                dead("Patroni's API wants TLS: set patroni_ssl_enabled: true", why)
+            }
+            (Err(why), _) if why.starts_with("speaks plain HTTP") => {
+                dead("Patroni's API speaks no TLS: set patroni_ssl_enabled: false", why)
+            }
+            (Err(why), _) if why.starts_with("TLS failed") => {
+                dead("Patroni's API is not trusted: look at its certificate and patroni_ca_file", why)
+            }
             (Err(why), _) if postgres_lives => dead("Patroni's API is dead, PostgreSQL answers", why),
             (Err(why), _) => dead("does not answer, neither Patroni nor PostgreSQL", why),
             (Ok(api), Contact::Failed(why)) if !postgres_lives => {

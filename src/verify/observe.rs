@@ -66,9 +66,9 @@ enum Answered {
     Check(Result<(), String>),
 }
 
-/// One look at every port of every target.
-pub fn look(l: &Look<'_>, targets: &[Target<'_>], deadline: Deadline) -> Vec<PortResult> {
-    let deadline = deadline.within(l.sys, PROBE.saturating_mul(3));
+/// One look at every port of every target: members first, then ports, at most three probes' time in all.
+pub fn look(l: &Look<'_>, targets: &[Target<'_>]) -> Vec<PortResult> {
+    let deadline = Deadline::after(l.sys, PROBE.saturating_mul(3));
     let (seen, rows) = members(l, targets, deadline);
     let mut jobs = Vec::new();
     for t in targets {
@@ -81,13 +81,13 @@ pub fn look(l: &Look<'_>, targets: &[Target<'_>], deadline: Deadline) -> Vec<Por
     parallel(&jobs, WORKERS, |(cluster, service, addr)| port(l, cluster, service, *addr, &seen, &rows, deadline))
 }
 
-/// Repeats the look at ports that are not right until they are, or the deadline passes.
-pub fn until_right(l: &Look<'_>, targets: &[Target<'_>], deadline: Deadline) -> Vec<PortResult> {
-    let mut results = look(l, targets, deadline);
+/// Repeats the look at ports that are not right until they are, or patience ends.
+pub fn until_right(l: &Look<'_>, targets: &[Target<'_>], patience: Deadline) -> Vec<PortResult> {
+    let mut results = look(l, targets);
     loop {
         let wrong: BTreeSet<(String, String)> =
             results.iter().filter(|r| r.status == Status::Wrong).map(|r| (r.cluster.clone(), r.service.clone())).collect();
-        let left = deadline.left(l.sys);
+        let left = patience.left(l.sys);
         if wrong.is_empty() || left.is_none_or(|t| t < Duration::from_millis(200)) {
             return results;
         }
@@ -100,7 +100,7 @@ pub fn until_right(l: &Look<'_>, targets: &[Target<'_>], deadline: Deadline) -> 
             })
             .filter(|t| !t.services.is_empty())
             .collect();
-        let fresh = look(l, &again, deadline);
+        let fresh = look(l, &again);
         for r in &mut results {
             let same = |f: &&PortResult| (&f.cluster, &f.service, &f.address) == (&r.cluster, &r.service, &r.address);
             if let Some(f) = fresh.iter().find(same) {

@@ -143,6 +143,9 @@ fn causes_are_told_apart() {
     let r = w.judge("primary", vec![Contact::Closed], &[]);
     assert!(r.status == Status::Wrong && says(&r, "API is dead, PostgreSQL answers"), "{r:?}");
 
+    w.states[0].api = Err("speaks TLS, was asked in plain HTTP".into());
+    assert!(says(&w.judge("primary", vec![Contact::Closed], &[]), "set patroni_ssl_enabled: true"));
+
     let w = world(0);
     let r = w.judge("primary", vec![Contact::Closed], &[]);
     assert!(r.status == Status::Wrong && says(&r, "no leader"), "{r:?}");

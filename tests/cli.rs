@@ -1,0 +1,238 @@
+//! The command line as its users run it: every verb, its exit code, and what it prints.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::io::Read;
+use std::process::Stdio;
+
+use common::{HOSTS, Inventory, NODE, Root, code, difference, err, good, out, pgsvc, run, run_with, tree};
+use serde_json::Value;
+
+const VERBS: [&str; 10] =
+    ["render", "plan", "apply", "verify", "explain", "lint", "rollback", "recover", "module", "completions"];
+
+#[test]
+fn every_verb_has_help_and_the_top_names_them_all() {
+    let top = out(&good(&["--help"]));
+    for verb in VERBS {
+        assert!(top.lines().any(|l| l.trim_start().starts_with(verb)), "{verb} is not in {top}");
+        let help = out(&good(&[verb, "--help"]));
+        assert!(help.contains(&format!("Usage: pgsvc {verb}")), "{help}");
+    }
+    assert!(top.contains("Exit codes: 0 good, 1 failed, 2 the plan has changes, 3 a port is wrong, 64 usage"));
+    assert!(out(&good(&["--version"])).starts_with("pgsvc 0."));
+}
+
+#[test]
+fn a_usage_error_is_64_and_says_what_was_meant() {
+    for (args, part) in [
+        (&["--nonsense"][..], "--nonsense"),
+        (&["aply"], "apply"),
+        (&[], "Usage"),
+        (&["plan", "--fromat", "json"], "--format"),
+        (&["render", "--format", "xml"], "xml"),
+        (&["apply", "--absent", "-i", "x"], "--cluster"),
+        (&["plan", "--role-source", "nobody"], "inventory"),
+        (&["verify", "--timeout", "soon"], "soon"),
+        (&["completions", "cmd"], "bash"),
+        (&["completions"], "SHELL"),
+    ] {
+        let output = run(args);
+        assert_eq!(code(&output), 64, "{args:?}");
+        assert!(err(&output).contains(part) && out(&output).is_empty(), "{args:?}: {}", err(&output));
+    }
+}
+
+#[test]
+fn render_is_the_same_twice_and_from_whatever_it_is_read() {
+    let file = Inventory::new(HOSTS);
+    let first = good(&["render", "-i", &file.path()]).stdout;
+    assert_eq!(first, good(&["render", "-i", &file.path()]).stdout);
+    assert!(first.starts_with(b"==> /etc/haproxy/conf.d/00-pgsvc.cfg <=="));
+
+    let dir = tempfile::TempDir::new().unwrap();
+    let put = |name: &str, text: &str| {
+        std::fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
+        std::fs::write(dir.path().join(name), text).unwrap();
+    };
+    put("hosts.yml", "all: {children: {pg-test: {hosts: {10.10.10.11: , 10.10.10.12: , 10.10.10.13: }}}}\n");
+    put("group_vars/pg-test.yml", "pg_cluster: pg-test\nhaproxy_admin_password: open sesame\n");
+    put("host_vars/10.10.10.11.yml", "{pg_seq: 1, pg_role: primary}\n");
+    put("host_vars/10.10.10.12.yml", "{pg_seq: 2, pg_role: replica}\n");
+    put("host_vars/10.10.10.13/main.yml", "{pg_seq: 3, pg_role: offline}\n");
+    assert_eq!(first, good(&["render", "-i", dir.path().to_str().unwrap()]).stdout, "a directory");
+
+    let var = |seq: u64, role: &str| {
+        serde_json::json!({"pg_cluster": "pg-test", "haproxy_admin_password": "open sesame", "pg_seq": seq, "pg_role": role})
+    };
+    let list = serde_json::json!({
+        "_meta": {"hostvars": {"10.10.10.11": var(1, "primary"), "10.10.10.12": var(2, "replica"), "10.10.10.13": var(3, "offline")}},
+        "all": {"children": ["ungrouped", "pg-test"]},
+        "pg-test": {"hosts": ["10.10.10.11", "10.10.10.12", "10.10.10.13"]},
+    })
+    .to_string();
+    put("list/hosts.json", &list);
+    assert_eq!(first, good(&["render", "-i", dir.path().join("list/hosts.json").to_str().unwrap()]).stdout, "JSON");
+    assert_eq!(first, run_with(&["render", "-i", "-"], list).stdout, "JSON on stdin");
+    assert_eq!(first, run_with(&["render", "-i", "-"], HOSTS).stdout, "YAML on stdin");
+}
+
+#[test]
+fn render_out_writes_what_apply_would_install() {
+    let (file, dir) = (Inventory::new(HOSTS), tempfile::TempDir::new().unwrap());
+    let said = out(&good(&["render", "-i", &file.path(), "--host", NODE, "--out", dir.path().to_str().unwrap()]));
+    let written = tree(dir.path());
+    assert_eq!(said.lines().count(), written.values().filter(|f| f.3 != b"/").count());
+    let root = Root::with(HOSTS);
+    let installed = root.tree();
+    for (path, file) in written.iter().filter(|(_, f)| f.3 != b"/") {
+        assert_eq!(file.3, installed[path].3, "{}", path.display());
+    }
+    good(&["render", "-i", &file.path(), "--host", NODE, "--out", dir.path().to_str().unwrap()]);
+    assert_eq!(written, tree(dir.path()), "a second run writes the same");
+    let json: Value = serde_json::from_slice(&good(&["render", "-i", &file.path(), "--format", "json"]).stdout).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), 7);
+    assert!(out(&good(&["render", "--show-templates"])).contains("==> service.cfg.hbs <=="));
+}
+
+#[test]
+fn explain_shows_the_matrix_as_text_and_as_json() {
+    let file = Inventory::new(HOSTS);
+    let text = out(&good(&["explain", "-i", &file.path()]));
+    for part in ["pg-test (roles follow Patroni)", "PORT  SERVICE", "5433  primary", "pg-test-3", "backup as primary"] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    let fixed = out(&good(&["explain", "-i", &file.path(), "--role-source", "inventory"]));
+    assert!(fixed.contains("whatever Patroni says") && !fixed.contains("as primary"), "{fixed}");
+    let json: Value = serde_json::from_slice(&good(&["explain", "-i", &file.path(), "--format", "json"]).stdout).unwrap();
+    let services = json["pg-test"]["services"].as_object().unwrap();
+    assert_eq!(services.keys().collect::<Vec<_>>(), ["default", "offline", "primary", "replica"]);
+    assert_eq!(services["replica"]["port"], 5434);
+    assert_eq!(json["pg-test"]["members"][2]["role"], "offline");
+}
+
+#[test]
+fn lint_is_0_with_warnings_and_1_with_an_error() {
+    let file = Inventory::new(HOSTS);
+    let output = good(&["lint", "-i", &file.path()]);
+    assert_eq!((out(&output).as_str(), err(&output).as_str()), ("", "no findings\n"));
+    let warned = Inventory::new(&HOSTS.replace("pg_role: primary", "pg_role: replica"));
+    assert!(out(&good(&["lint", "-i", &warned.path()])).starts_with("warning no-primary: cluster 'pg-test'"));
+    let bad = Inventory::new(&HOSTS.replace("pg_seq: 2", "pg_seq: 1"));
+    let output = run(&["lint", "-i", &bad.path()]);
+    assert_eq!(code(&output), 1);
+    assert!(out(&output).starts_with("error invalid: "), "{}", out(&output));
+    let json: Value = serde_json::from_slice(&run(&["lint", "-i", &bad.path(), "--format", "json"]).stdout).unwrap();
+    assert_eq!(json[0]["severity"], "error");
+}
+
+#[test]
+fn completions_name_every_verb() {
+    for shell in ["bash", "zsh", "fish"] {
+        let text = out(&good(&["completions", shell]));
+        for verb in VERBS {
+            assert!(text.contains(verb), "{shell}: {verb}");
+        }
+    }
+}
+
+#[test]
+fn a_root_is_filled_once_planned_clean_and_emptied_again() {
+    let root = Root::empty();
+    root.put("/etc/haproxy/conf.d/hand.cfg", "listen hand\n    bind *:6000\n");
+    root.put("/etc/haproxy/conf.d/pg-test-ro.cfg", "listen pg-test-ro\n    bind *:6001\n");
+    let nothing = root.tree();
+    let planned = root.plan(HOSTS, &[]);
+    assert_eq!(code(&planned), 2, "{}", err(&planned));
+    assert!(out(&planned).contains("+++ /etc/haproxy/haproxy.cfg (new file)"));
+    assert!(!out(&planned).contains("$6$"), "the hash of a password is a secret too");
+    assert_eq!(difference(&nothing, &root.tree()), Vec::<std::path::PathBuf>::new(), "a plan touches nothing");
+
+    assert_eq!(code(&root.apply(HOSTS, &[])), 0);
+    let installed = root.tree();
+    assert!(root.has("pg-test-primary") && root.has("00-pgsvc"));
+    let again = root.apply(HOSTS, &[]);
+    assert!(code(&again) == 0 && err(&again).contains("nothing to do"), "{}", err(&again));
+    assert_eq!(difference(&installed, &root.tree()), Vec::<std::path::PathBuf>::new());
+    let clean = root.plan(HOSTS, &[]);
+    assert_eq!((code(&clean), out(&clean).as_str()), (0, ""), "{}", err(&clean));
+
+    let fewer = HOSTS.replace("pg_role: offline", "pg_role: offline, pg_weight: 0");
+    let planned = root.plan(&fewer, &[]);
+    assert_eq!(code(&planned), 2);
+    assert!(out(&planned).contains("weight 0"), "{}", out(&planned));
+
+    let gone = root.apply(HOSTS, &["--absent", "-c", "pg-test"]);
+    assert_eq!(code(&gone), 0, "{}", err(&gone));
+    assert!(root.has("hand") && root.has("pg-test-ro"), "files of others stay");
+    assert!(!root.has("pg-test-primary") && !root.has("pg-test-offline"));
+    assert!(root.read("/var/lib/pgsvc/clusters/pg-test.json").is_none(), "its request goes with it");
+    let again = root.apply(HOSTS, &["--absent", "-c", "pg-test"]);
+    assert!(code(&again) == 0 && err(&again).contains("nothing to do"), "{}", err(&again));
+}
+
+#[test]
+fn json_reports_have_the_documented_fields() {
+    let root = Root::empty();
+    let report: Value = serde_json::from_slice(&root.plan(HOSTS, &["--format", "json"]).stdout).unwrap();
+    assert_eq!((&report["changed"], &report["failed"], &report["node"]), (&true.into(), &false.into(), &NODE.into()));
+    let report: Value = serde_json::from_slice(&root.apply(HOSTS, &["--format", "json"]).stdout).unwrap();
+    for field in ["changed", "failed", "msg", "action", "hash", "changes", "clusters", "verify", "errors", "warnings", "rolled_back"] {
+        assert!(report.get(field).is_some(), "{field}");
+    }
+    let again: Value = serde_json::from_slice(&root.apply(HOSTS, &["--format", "json"]).stdout).unwrap();
+    assert_eq!(again["changed"], false);
+}
+
+#[test]
+fn a_pipe_that_closes_early_is_no_panic() {
+    let file = Inventory::new(HOSTS);
+    let path = file.path();
+    for args in [&["render", "-i", &path][..], &["explain", "-i", &path], &["completions", "bash"], &["--help"], &["render", "--show-templates"]] {
+        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("pgsvc"))
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        let status = child.wait().unwrap();
+        assert!(status.success() && said.is_empty(), "{args:?}: {status} {said}");
+    }
+}
+
+#[test]
+fn there_is_no_colour_where_no_terminal_is_or_none_is_wanted() {
+    let root = Root::empty();
+    assert!(!root.plan(HOSTS, &[]).stdout.contains(&0x1b));
+    // A terminal: script(1) gives the program one.
+    let file = Inventory::new(HOSTS);
+    let binary = assert_cmd::cargo::cargo_bin("pgsvc");
+    let command = format!("{} plan -i {} --host {NODE} --root {}", binary.display(), file.path(), root.path());
+    let on_a_terminal = |set: bool| {
+        let mut script = std::process::Command::new("script");
+        script.args(["-qec", &command, "/dev/null"]).stdin(Stdio::null()).env_remove("NO_COLOR");
+        if set {
+            script.env("NO_COLOR", "1");
+        }
+        script.output().unwrap().stdout
+    };
+    assert!(on_a_terminal(false).contains(&0x1b), "colour on a terminal");
+    assert!(!on_a_terminal(true).contains(&0x1b), "none with NO_COLOR");
+}
+
+#[test]
+fn without_an_inventory_the_node_needs_an_earlier_apply() {
+    let root = Root::empty();
+    let output = run(&["plan", "--root", &root.path()]);
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).contains("-i INVENTORY"), "{}", err(&output));
+    assert_eq!(code(&root.apply(HOSTS, &[])), 0);
+    let kept = run(&["plan", "--root", &root.path()]);
+    assert_eq!((code(&kept), out(&kept).as_str()), (0, ""), "{}", err(&kept));
+    let output = pgsvc().args(["render"]).output().unwrap();
+    assert!(err(&output).contains("-i INVENTORY"), "{}", err(&output));
+}
