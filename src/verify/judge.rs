@@ -54,6 +54,13 @@ pub struct ApiState {
     pub paused: bool,
 }
 
+impl ApiState {
+    /// Patroni knows itself that PostgreSQL does not run: stopped, starting, crashed, …
+    fn down(&self) -> bool {
+        !matches!(self.state.as_str(), "running" | "streaming" | "unknown")
+    }
+}
+
 /// A member as one service's port sees it.
 #[derive(Debug, Clone)]
 pub struct Candidate<'a> {
@@ -205,6 +212,7 @@ impl Candidate<'_> {
             }
             (Err(why), _) if postgres_lives => dead("Patroni's API is dead, PostgreSQL answers", why),
             (Err(why), _) => dead("does not answer, neither Patroni nor PostgreSQL", why),
+            (Ok(api), Contact::Failed(why)) if api.down() => dead(&format!("Patroni says it is {}", api.state), why),
             (Ok(api), Contact::Failed(why)) if !postgres_lives => {
                 dead(&format!("Patroni says {}, but PostgreSQL is dead", api.role), why)
             }
@@ -213,7 +221,7 @@ impl Candidate<'_> {
             }
             (Ok(_), Contact::Failed(why)) => dead("PostgreSQL is dead", why),
             (Ok(_), Contact::Closed) => dead(&format!("port {} closes every connection", self.server.port), "no answer"),
-            (Ok(api), _) if api.state != "running" && api.state != "streaming" => {
+            (Ok(api), _) if api.down() || api.state == "unknown" => {
                 Some(format!("{name}: Patroni says it is {}", api.state))
             }
             _ => None,

@@ -255,7 +255,7 @@ fn api_state(h: &MemberHealth, m: &Member, overview: Option<&ClusterView>) -> Ap
     let role = h.role.as_ref();
     ApiState {
         role: role.map_or("unknown", |r| r.name()).to_owned(),
-        leader: matches!(role, Some(patroni::Role::Primary | patroni::Role::StandbyLeader)),
+        leader: h.leads(),
         standby_cluster: h.in_standby_cluster() || overview.is_some_and(ClusterView::is_standby_cluster),
         state: h.state.clone().unwrap_or_default(),
         timeline: h.timeline,

@@ -150,6 +150,13 @@ fn causes_are_told_apart() {
     let r = w.judge("primary", vec![Contact::Closed], &[]);
     assert!(r.status == Status::Wrong && says(&r, "no leader"), "{r:?}");
 
+    let mut w = world(0);
+    if let Ok(api) = &mut w.states[0].api { api.state = "stopped".into(); }
+    w.states[0].postgres = Contact::Failed("connection refused".into());
+    w.targets[0] = Contact::Failed("connection refused".into());
+    let r = w.judge("primary", vec![Contact::Closed], &[]);
+    assert!(says(&r, "no leader") && says(&r, "pg-test-1: Patroni says it is stopped (connection refused)"), "{r:?}");
+
     let mut w = world(1);
     w.targets[0] = Contact::Full("53300: too many connections".into());
     let r = w.judge("primary", vec![Contact::Full("53300".into())], &[]);

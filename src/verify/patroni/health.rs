@@ -141,6 +141,12 @@ impl MemberHealth {
         self.state.as_deref() == Some("running")
     }
 
+    /// Whether this member holds the leader lock. A primary that was stopped calls itself one still (3.0, paused).
+    pub fn leads(&self) -> bool {
+        let role = matches!(self.role, Some(Role::Primary | Role::StandbyLeader));
+        role && (!self.cluster_unlocked || self.failsafe)
+    }
+
     /// Whether this member shows that its cluster follows another one.
     pub fn in_standby_cluster(&self) -> bool {
         self.role == Some(Role::StandbyLeader)

@@ -64,6 +64,17 @@ fn a_member_is_read_whatever_its_release() {
 }
 
 #[test]
+fn a_stopped_primary_without_the_lock_does_not_lead() {
+    let stopped = r#"{"state": "stopped", "role": "master", "cluster_unlocked": true, "pause": true,
+        "patroni": {"version": "3.0.2", "scope": "pg-test"}}"#;
+    assert!(!ask(json(stopped)).unwrap().leads());
+    assert!(ask(json(PRIMARY_4)).unwrap().leads());
+    assert!(!ask(json(REPLICA_2)).unwrap().leads());
+    let failsafe = r#"{"state": "running", "role": "primary", "cluster_unlocked": true, "failsafe_mode_is_active": true}"#;
+    assert!(ask(json(failsafe)).unwrap().leads());
+}
+
+#[test]
 fn wrong_types_and_missing_fields_are_no_error() {
     let odd = r#"{"state":7,"role":["x"],"timeline":"3","xlog":"none","tags":[1],"patroni":"2","server_version":-1}"#;
     let odd = ask(json(odd)).unwrap();
