@@ -33,7 +33,11 @@ pub fn rollback(a: &RollbackArgs) -> Result<u8, Errors> {
     flags.source(&a.source);
     flags.login(&a.login, &sys)?;
     // Without a request the files go back all the same; the ports are then not verified, and that is said.
-    let model = args::request(&node, &sys, &a.source, &flags).and_then(request::model);
+    let request = match &a.source.inventory {
+        Some(_) => args::request(&node, &sys, &a.source, &flags),
+        None => run::kept::load_previous(&node, &a.source.clusters, &flags.0),
+    };
+    let model = request.and_then(request::model);
     if let Err(errors) = &model {
         out::errors(errors);
         out::talk("the ports cannot be verified after the rollback");

@@ -118,6 +118,7 @@ fn install(node: &Node<'_>, model: &Model, daemon: &dyn Daemon, report: &mut Rep
     put.keep()?;
     report.planned(&plan);
     report.msg = summary(&plan, "");
+    kept::outgoing(node)?;
     kept::request(node, model)?;
     kept::journal(node, model, "installed");
     if looks {

@@ -24,14 +24,60 @@ fn dir(node: &Node<'_>) -> PathBuf {
     node.paths.state_dir.join("clusters")
 }
 
+/// The requests of the set that a rollback goes back to.
+fn previous(node: &Node<'_>) -> PathBuf {
+    node.paths.state_dir.join("clusters.previous")
+}
+
+/// Keeps the requests of the set that a new one takes the place of.
+///
+/// # Errors
+/// When they cannot be written.
+pub fn outgoing(node: &Node<'_>) -> Result<(), Error> {
+    let requests = read_all(node, &dir(node))?;
+    write_all(node, &previous(node), &requests)
+}
+
+/// After a rollback the earlier requests are the node's, and the others those to go back to.
+///
+/// # Errors
+/// When they cannot be written.
+pub fn swap(node: &Node<'_>) -> Result<(), Error> {
+    let (now, before) = (read_all(node, &dir(node))?, read_all(node, &previous(node))?);
+    write_all(node, &dir(node), &before)?;
+    write_all(node, &previous(node), &now)
+}
+
+fn read_all(node: &Node<'_>, dir: &Path) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let names = node.sys.list(dir).unwrap_or_default().into_iter().filter(|n| n.ends_with(".json"));
+    let read = |name: String| {
+        let path = dir.join(&name);
+        Ok((name, node.sys.read(&path).map_err(|e| failed("read", &path, &e))?))
+    };
+    names.map(read).collect()
+}
+
+fn write_all(node: &Node<'_>, dir: &Path, requests: &[(String, Vec<u8>)]) -> Result<(), Error> {
+    make_dir(node, dir)?;
+    for (name, text) in requests {
+        put(node, &dir.join(name), text, 0o600)?;
+    }
+    for (name, _) in read_all(node, dir)?.iter().filter(|(n, _)| requests.iter().all(|(r, _)| r != n)) {
+        let path = dir.join(name);
+        node.sys.remove_file(&path).map_err(|e| failed("remove", &path, &e))?;
+    }
+    Ok(())
+}
+
 /// Keeps each cluster's request as module arguments, 0600: it may hold the password that verification logs in with.
+/// A cluster that was refused keeps the request of what is still installed.
 ///
 /// # Errors
 /// When it cannot be written.
 pub fn request(node: &Node<'_>, model: &Model) -> Result<(), Error> {
     let dir = dir(node);
     make_dir(node, &dir)?;
-    for (name, args) in &model.kept {
+    for (name, args) in model.kept.iter().filter(|(n, _)| model.clusters.contains_key(n)) {
         let path = dir.join(format!("{name}.json"));
         if model.state == State::Absent {
             if node.sys.stat(&path).ok().flatten().is_some() {
@@ -90,8 +136,19 @@ fn failed(verb: &str, path: &Path, e: &std::io::Error) -> Error {
 /// # Errors
 /// When there is none, or one is broken.
 pub fn load(node: &Node<'_>, only: &[String], flags: &Vars) -> Result<Request, Errors> {
-    let dir = dir(node);
-    let names = node.sys.list(&dir).unwrap_or_default();
+    load_from(node, &dir(node), only, flags)
+}
+
+/// The requests of the set that a rollback goes back to, as one.
+///
+/// # Errors
+/// When there is none, or one is broken.
+pub fn load_previous(node: &Node<'_>, only: &[String], flags: &Vars) -> Result<Request, Errors> {
+    load_from(node, &previous(node), only, flags)
+}
+
+fn load_from(node: &Node<'_>, dir: &Path, only: &[String], flags: &Vars) -> Result<Request, Errors> {
+    let names = node.sys.list(dir).unwrap_or_default();
     let mut merged: Option<Vars> = None;
     for name in names.iter().filter_map(|n| n.strip_suffix(".json")).filter(|n| only.is_empty() || only.iter().any(|o| o == n)) {
         let path = dir.join(format!("{name}.json"));

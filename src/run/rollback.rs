@@ -57,7 +57,10 @@ fn run(node: &Node<'_>, model: Option<&Model>, report: &mut Report) -> Result<()
     let plan = Plan { changes, action: Action::Reload, reason: "rollback was asked for".into(), hash, candidate, new_binds, nonlocal_binds: true, daemon_reload };
     let daemon = Haproxy::detect(node.sys, node.paths.clone());
     match tx.install(&daemon, &plan) {
-        Ok(put) => put.keep()?,
+        Ok(put) => {
+            put.keep()?;
+            super::kept::swap(node)?;
+        }
         Err(failure) => {
             report.msg = failure.to_string().lines().last().unwrap_or_default().to_owned();
             return Err(failure.error);
