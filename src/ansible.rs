@@ -18,6 +18,8 @@ use crate::value;
 
 /// More than this is no task's arguments.
 const MOST: usize = 64 << 20;
+/// How long a verification by itself waits for a wrong port.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// The arguments file, where the binary was called as Ansible calls a binary module: one argument, no verb, a file.
 pub fn arguments_file(args: &[OsString]) -> Option<PathBuf> {
@@ -70,9 +72,12 @@ fn execute(args: &Vars) -> Result<Value, Errors> {
     let sys = RealSystem::new(request.options.root.clone());
     let node = Node { sys: &sys, paths: Paths::default(), rooted: request.options.root.is_some() };
     let verify_only = request.options.verify_only && !absent;
+    // Asked at any time, a port is right or wrong now; the node's own timeout is for after a change.
+    let said = value::given(args.get("verify_timeout")).is_some();
+    let patience = if said { request.options.timeout } else { PATIENCE };
     let secret = request.options.password.0.clone();
     let model = request::model(request)?;
-    let report = if verify_only { run::ports::report(&node, &model, None) } else { run::apply::apply(&node, &model) };
+    let report = if verify_only { run::ports::report(&node, &model, None, patience) } else { run::apply::apply(&node, &model) };
     Ok(scrub(finished(report).ansible(diff), &secret))
 }
 
