@@ -312,8 +312,9 @@ impl Entry<'_> {
     /// A path that may stand unquoted in `http-check send … uri`: HAProxy truncates at `#` and splits at white space.
     fn check_url(&mut self, field: &str, default: &str) -> String {
         let Some(url) = self.text(field) else { return default.to_owned() };
-        let bad = url.chars().find(|c| !c.is_ascii_graphic() || "\"'\\#`$%{}<>^|".contains(*c));
-        if let Some(bad) = bad.filter(|b| *b != '%' || !percent_is_escape(&url)) {
+        // Escapes excuse the percent signs only: what stands behind one is looked at all the same.
+        let special = if percent_is_escape(&url) { "\"'\\#`${}<>^|" } else { "\"'\\#`$%{}<>^|" };
+        if let Some(bad) = url.chars().find(|c| !c.is_ascii_graphic() || special.contains(*c)) {
             self.bad(field, &format!("'{}' holds {bad:?}", url.escape_debug()), "a plain path such as /replica?lag=16MB");
         } else if !url.starts_with('/') {
             self.bad(field, &format!("'{url}' does not start with '/'"), &format!("did you mean '/{url}'?"));

@@ -85,6 +85,8 @@ fn no_value_can_add_a_line_or_a_keyword() {
         ("check_url", "/x#y"),
         ("check_url", "/\"$HOME\""),
         ("check_url", "/%[env(HOME)]"),
+        ("check_url", "/replica?a=%20\n    server evil 10.0.0.9:5432"),
+        ("check_url", "/replica?a=%20#x"),
         ("dst_port", "5432 check"),
         ("check_port", "8008 inter 1"),
         ("check_code", "200 or status 500"),
