@@ -74,9 +74,9 @@ const V1_KEYS: [&str; 12] = [
     "name", "src_ip", "src_port", "dst_port", "check_method", "check_port", "check_url", "check_code",
     "selector", "selector_backup", "haproxy", "description",
 ];
-const V2_KEYS: [&str; 12] = [
+const V2_KEYS: [&str; 11] = [
     "name", "ip", "port", "dest", "check", "selector", "backup", "maxconn", "balance", "options",
-    "description", "enabled",
+    "description",
 ];
 const HAPROXY_KEYS: [&str; 3] = ["maxconn", "balance", "default_server_options"];
 /// Keys that tell a dialect: all but those both have.
@@ -173,7 +173,7 @@ impl Entry<'_> {
             return None;
         }
         let dialect = if two.is_empty() { Dialect::V1 } else { Dialect::V2 };
-        let known = if dialect == Dialect::V1 { &V1_KEYS } else { &V2_KEYS };
+        let known = if dialect == Dialect::V1 { &V1_KEYS[..] } else { &V2_KEYS[..] };
         unknown(&mut self.errors, &self.place, self.map, known);
         Some(dialect)
     }

@@ -93,6 +93,8 @@ fn no_value_can_add_a_line_or_a_keyword() {
     ] {
         assert!(v1(json!({field: bad})).is_err(), "{field}: {bad:?}");
     }
+    let off = json!({"name": "x", "port": 5433, "selector": "[]", "enabled": false});
+    assert!(parse(&off, 0, "c", Target::Pgbouncer).is_err(), "a service that is not wanted must not be served");
     assert!(v1(json!({"haproxy": {"balance": "source\n server"}})).is_err());
     assert!(v1(json!({"check_url": "/replica?lag=16MB&tag_key=%20x"})).is_ok());
 }
