@@ -303,6 +303,27 @@ pub fn identifiers(text: &str) -> Vec<String> {
             }
         }
     }
+    for name in quoted(text) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// JMESPath's quoted identifiers: `"pg_role"` is the variable, `'pg_role'` a text.
+fn quoted(text: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut rest = text;
+    while let Some((_, from)) = rest.find(['"', '\'', '`']).and_then(|i| rest.split_at_checked(i)) {
+        let mut chars = from.chars();
+        let Some((quote, end)) = chars.next().and_then(|q| Some((q, closing(chars.as_str(), q)?))) else { break };
+        let (body, after) = chars.as_str().split_at(end);
+        if quote == '"' {
+            names.extend(serde_json::from_str::<String>(&format!("\"{body}\"")).ok());
+        }
+        rest = after.get(1..).unwrap_or_default();
+    }
     names
 }
 
