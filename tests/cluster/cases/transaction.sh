@@ -94,7 +94,7 @@ case_transaction_limits_too_low() {
     local before old
     balancer
     before=$(tree lb1) old=$(running_hash lb1)
-    sed 's/^  vars: {/&haproxy_maxconn: 900000000, /' "$(root_of lb1)/root/b.yml" | put lb1 huge.yml
+    sed 's/^  vars: {/&haproxy_maxconn: 10000000, /' "$(root_of lb1)/root/b.yml" | put lb1 huge.yml
     must 1 on lb1 pgsvc apply -i /root/huge.yml
     says 'limit'
     says 'the old configuration is back and serves'
