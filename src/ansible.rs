@@ -18,6 +18,8 @@ use crate::value;
 
 /// More than this is no task's arguments.
 const MOST: usize = 64 << 20;
+/// How long a verification by itself waits for a wrong port.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// The arguments file, where the binary was called as Ansible calls a binary module: one argument, no verb, a file.
 pub fn arguments_file(args: &[OsString]) -> Option<PathBuf> {
@@ -44,10 +46,14 @@ pub fn main(path: &Path) -> u8 {
 
 /// A task's result from its arguments.
 pub fn run(bytes: &[u8]) -> Value {
-    match parse(bytes).and_then(|args| execute(&args)) {
-        Ok(result) => result,
-        Err(errors) => failure(&errors),
-    }
+    let args = match parse(bytes) {
+        Ok(args) => args,
+        Err(errors) => return failure(&errors),
+    };
+    let result = execute(&args).unwrap_or_else(|errors| failure(&errors));
+    let node = args.get("node").and_then(|n| n.get("pgsvc_verify_password"));
+    let secrets = [args.get("verify_password"), node].into_iter().flatten().filter_map(Value::as_str);
+    secrets.fold(result, scrub)
 }
 
 fn parse(bytes: &[u8]) -> Result<Vars, Errors> {
@@ -70,10 +76,13 @@ fn execute(args: &Vars) -> Result<Value, Errors> {
     let sys = RealSystem::new(request.options.root.clone());
     let node = Node { sys: &sys, paths: Paths::default(), rooted: request.options.root.is_some() };
     let verify_only = request.options.verify_only && !absent;
-    let secret = request.options.password.0.clone();
+    // Asked at any time, a port is right or wrong now; the node's own timeout is for after a change.
+    let said = value::given(args.get("verify_timeout")).is_some();
+    let patience = if said { request.options.timeout } else { PATIENCE };
     let model = request::model(request)?;
-    let report = if verify_only { run::ports::report(&node, &model, None) } else { run::apply::apply(&node, &model) };
-    Ok(scrub(finished(report).ansible(diff), &secret))
+    let report =
+        if verify_only { run::ports::report(&node, &model, None, patience) } else { run::apply::apply(&node, &model) };
+    Ok(finished(report).ansible(diff))
 }
 
 /// A failure always says so in its message.
@@ -84,7 +93,8 @@ fn finished(mut report: Report) -> Report {
     report
 }
 
-/// A password must not leave, whatever text it got into: Ansible 2.19 prints `msg` under `no_log` too.
+/// A password must not leave, whatever text it got into: Ansible 2.19 prints `msg` under `no_log` too. Facts of clusters
+/// are made of names and addresses only, and stay usable where the password is a common word.
 fn scrub(value: Value, secret: &str) -> Value {
     if secret.len() < 4 {
         return value;
@@ -92,7 +102,10 @@ fn scrub(value: Value, secret: &str) -> Value {
     match value {
         Value::String(s) if s.contains(secret) => Value::String(s.replace(secret, "********")),
         Value::Array(list) => Value::Array(list.into_iter().map(|v| scrub(v, secret)).collect()),
-        Value::Object(map) => Value::Object(map.into_iter().map(|(k, v)| (k, scrub(v, secret))).collect()),
+        Value::Object(map) => {
+            let one = |(k, v): (String, Value)| if k == "clusters" { (k, v) } else { (k, scrub(v, secret)) };
+            Value::Object(map.into_iter().map(one).collect())
+        }
         other => other,
     }
 }
@@ -118,6 +131,8 @@ mod tests {
     fn a_secret_is_scrubbed_wherever_it_got_to() {
         let v = scrub(json!({"msg": "x hunter2 y", "l": [{"a": "hunter2"}]}), "hunter2");
         assert!(!v.to_string().contains("hunter2"));
+        let v = scrub(json!({"clusters": {"url": "postgres://a"}}), "postgres");
+        assert_eq!(v["clusters"]["url"], "postgres://a");
     }
 
     #[test]

@@ -141,6 +141,11 @@ impl Reader<'_> {
     }
 }
 
+/// A text that no error may show.
+fn secret(name: &str, v: &Value) -> Result<String, Error> {
+    value::text(name, v).map_err(|_| Error::new(name, "is no text"))
+}
+
 /// The node's settings from its variables.
 ///
 /// # Errors
@@ -149,7 +154,7 @@ pub fn node(name: &str, vars: &Vars, errors: &mut Errors) -> NodeSettings {
     let mut r = Reader { vars, place: format!("node '{name}'"), prefix: "haproxy_", errors };
     let user = r.read("admin_username", |n, v| value::word(n, v, "-_.@", 63));
     let password = r.read("admin_password", |n, v| {
-        let text = value::text(n, v)?;
+        let text = secret(n, v)?;
         let fine = !text.chars().any(char::is_control);
         if fine { Ok(text) } else { Err(Error::new(n, "holds a control character")) }
     });
@@ -199,7 +204,7 @@ pub fn options(place: &str, vars: &Vars, prefix: &'static str, errors: &mut Erro
         templates: r.path("templates"),
         root: r.path("root"),
         user: r.read("verify_user", value::text),
-        password: Secret(r.read("verify_password", value::text).unwrap_or_default()),
+        password: Secret(r.read("verify_password", secret).unwrap_or_default()),
         database: r.read("verify_database", value::text),
         ssl_root_cert: r.path("verify_sslrootcert"),
         allow_restart: r.flag("allow_restart"),

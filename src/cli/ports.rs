@@ -16,10 +16,10 @@ pub fn run(a: &VerifyArgs) -> Result<u8, Errors> {
     flags.source(&a.source);
     flags.login(&a.login, &sys)?;
     // Asked at any time, a port is right or wrong now; patience is for after a change.
-    flags.text("verify_timeout", Some(a.login.timeout.unwrap_or(1)));
+    let patience = std::time::Duration::from_secs(a.login.timeout.unwrap_or(1));
     let request = args::request(&node, &sys, &a.source, &flags)?;
     let remote = remote(&sys, a.source.host.as_deref(), &request.node_vars)?;
-    let report = run::ports::report(&node, &request::model(request)?, remote);
+    let report = run::ports::report(&node, &request::model(request)?, remote, patience);
     match a.source.format {
         Format::Json => out::json(&report),
         Format::Table => out::report(&report, a.source.verbose),

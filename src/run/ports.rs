@@ -71,13 +71,13 @@ fn login(node: &Node<'_>, o: &Options) -> Result<Option<Login>, crate::error::Er
 }
 
 /// What `verify` says: looked at, nothing touched.
-pub fn report(node: &Node<'_>, model: &Model, remote: Option<IpAddr>) -> Report {
+pub fn report(node: &Node<'_>, model: &Model, remote: Option<IpAddr>, patience: Duration) -> Report {
     let mut report = super::begin(model);
     if model.state == State::Absent {
         report.msg = "nothing to verify: the clusters are to be absent".into();
         return report;
     }
-    match verify(node, model, remote, model.options.timeout) {
+    match verify(node, model, remote, patience) {
         Ok(results) => conclude(&mut report, results, model.options.verify),
         Err(e) => report.fail([e]),
     }
