@@ -142,6 +142,14 @@ impl<'a> Transaction<'a> {
         &self.recovered
     }
 
+    /// Whether a plan would be refused before anything is touched.
+    ///
+    /// # Errors
+    /// All that stands in the way.
+    pub fn refuses(&self, daemon: &dyn Daemon, plan: &Plan) -> Result<(), Errors> {
+        self.check(daemon, plan).map(drop).map_err(|failure| failure.error)
+    }
+
     /// Installs a plan and proves it. The set is undone again when anything fails.
     ///
     /// # Errors

@@ -10,7 +10,6 @@ use crate::host::{Command, System};
 /// A reload runs the unit's own check and recovery first; a start waits for the daemon's word that it is ready.
 const TIMEOUT: Duration = Duration::from_secs(60);
 const ASK: Duration = Duration::from_secs(10);
-const SYNC: Duration = Duration::from_secs(2);
 /// Where the binary installs itself, so that units outlive an upgrade of whatever brought it.
 pub const STABLE_BINARY: &str = "/usr/local/lib/pgsvc/pgsvc";
 
@@ -89,12 +88,11 @@ pub fn daemon_reload(sys: &dyn System) -> Result<(), Error> {
     call(sys, &["daemon-reload"], TIMEOUT).map(drop)
 }
 
-/// What a unit logged within the last half minute; empty where there is no journal.
+/// What a unit and systemd said of it last, without what it logs of its connections; empty where there is no journal.
 pub fn last_words(sys: &dyn System, name: &str) -> String {
-    // The journal takes in a unit's output some milliseconds late: what was said just now must be in it.
-    let sync = ["journalctl", "--sync"].map(str::to_owned).to_vec();
-    drop(sys.run(&Command { argv: sync, timeout: SYNC, ..Command::default() }));
-    let argv = ["journalctl", "-u", name, "--since", "-30s", "-n", "60", "--no-pager", "-o", "cat"];
+    // Never with --since: of that, -n shows the first lines, not the last (systemd 252).
+    let argv =
+        ["journalctl", "-u", name, "_TRANSPORT=stdout", "_TRANSPORT=journal", "-n", "2000", "--no-pager", "-o", "cat"];
     let command = Command { argv: argv.map(str::to_owned).to_vec(), timeout: ASK, ..Command::default() };
     sys.run(&command).map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default()
 }

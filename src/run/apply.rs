@@ -8,6 +8,7 @@ use super::{Node, begin, kept, ports};
 use crate::daemon::haproxy::Haproxy;
 use crate::error::{Error, Errors};
 use crate::plan::{Action, FileChange, Installed, Plan};
+use crate::render::Templates;
 use crate::report::Report;
 use crate::request::{Model, State};
 use crate::settings::VerifyMode;
@@ -53,9 +54,13 @@ pub fn apply(node: &Node<'_>, model: &Model) -> Report {
 /// Check mode: the same plan, nothing touched, not even the lock.
 fn check(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Errors> {
     let templates = node.templates(model)?;
-    let (plan, installed) = super::plan(node, model, &templates)?;
-    consent(model, &plan, &installed, report)?;
-    kept_members(node, model, &plan)?;
+    let (plan, _) = match ready(node, model, &templates, report) {
+        Err(errors) => {
+            let good = apart(model, errors, report, |one, report| ready(node, one, &templates, report).map(drop))?;
+            ready(node, &good, &templates, report)?
+        }
+        ready => ready?,
+    };
     report.planned(&plan);
     report.msg = summary(&plan, "would ");
     Ok(())
@@ -67,9 +72,79 @@ fn install(node: &Node<'_>, model: &Model, daemon: &dyn Daemon, report: &mut Rep
     if let crate::transaction::Recovered::RolledBack(files) = tx.recovered() {
         report.warnings.push(format!("an unfinished run was undone first ({} files)", files.len()));
     }
-    let (plan, installed) = super::plan(node, model, &templates)?;
+    match attempt(node, model, daemon, &templates, &tx, report) {
+        Err(refused) if !refused.touched => {
+            let good = apart(model, refused.errors, report, |one, report| {
+                let (plan, _) = ready(node, one, &templates, report)?;
+                tx.refuses(daemon, &plan)
+            })?;
+            report.msg.clear();
+            attempt(node, &good, daemon, &templates, &tx, report).map_err(|r| r.errors)
+        }
+        outcome => outcome.map_err(|r| r.errors),
+    }
+}
+
+/// The plan, and everything but the daemon that may stand in its way.
+fn ready(node: &Node<'_>, model: &Model, templates: &Templates, report: &mut Report) -> Result<(Plan, Installed), Errors> {
+    let (plan, installed) = super::plan(node, model, templates)?;
     consent(model, &plan, &installed, report)?;
     kept_members(node, model, &plan)?;
+    Ok((plan, installed))
+}
+
+/// All clusters together are refused: those that are refused by themselves are left out and reported, so that they
+/// do not block the others.
+///
+/// # Errors
+/// Why all were refused, where that is no single cluster's matter.
+fn apart(
+    model: &Model,
+    all: Errors,
+    report: &mut Report,
+    refused: impl Fn(&Model, &mut Report) -> Result<(), Errors>,
+) -> Result<Model, Errors> {
+    if model.clusters.len() < 2 {
+        return Err(all);
+    }
+    let mut good = model.clone();
+    let mut errors = Errors::default();
+    for name in model.clusters.keys() {
+        let mut one = model.clone();
+        one.clusters.retain(|n, _| n == name);
+        if errors.take(refused(&one, report)).is_none() {
+            good.clusters.remove(name);
+        }
+    }
+    if good.clusters.is_empty() || errors.is_empty() {
+        return Err(all);
+    }
+    report.fail(errors.0);
+    Ok(good)
+}
+
+/// Why a model is not installed, and whether anything was touched.
+struct Refused {
+    errors: Errors,
+    touched: bool,
+}
+
+impl<E: Into<Errors>> From<E> for Refused {
+    fn from(errors: E) -> Self {
+        Self { errors: errors.into(), touched: false }
+    }
+}
+
+/// One attempt with all clusters of the model at once.
+fn attempt(
+    node: &Node<'_>,
+    model: &Model,
+    daemon: &dyn Daemon,
+    templates: &Templates,
+    tx: &Transaction<'_>,
+    report: &mut Report,
+) -> Result<(), Refused> {
+    let (plan, installed) = ready(node, model, templates, report)?;
     let looks = model.options.verify != VerifyMode::Off && !node.rooted && model.state == State::Present;
     if looks {
         // Credentials that cannot be used must show now, not when the files are installed.
@@ -105,7 +180,7 @@ fn install(node: &Node<'_>, model: &Model, daemon: &dyn Daemon, report: &mut Rep
                 more.0.into_iter().for_each(|e| errors.push(e));
             }
             kept::journal(node, model, "failed");
-            return Err(errors);
+            return Err(Refused { errors, touched: failure.touched });
         }
     };
     let results = if looks { ports::verify(node, model, None, model.options.timeout)? } else { Vec::new() };
@@ -117,7 +192,7 @@ fn install(node: &Node<'_>, model: &Model, daemon: &dyn Daemon, report: &mut Rep
         report.verify = results;
         kept::journal(node, model, "rolled back");
         report.failed = true;
-        return undone;
+        return undone.map_err(|errors| Refused { errors, touched: true });
     }
     // From here on the new set serves, whatever else fails.
     report.planned(&plan);

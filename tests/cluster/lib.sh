@@ -37,6 +37,8 @@ must() {
     ((code == want)) || fail "exit $code instead of $want: $*"
 }
 says() { grep -qE -- "$1" <<<"$out" || fail "it does not say '$1'"; }
+# says_of PORT TEXT: of the port of that name.
+says_of() { grep -E -A1 -- "$2" <<<"$out" | grep -qE "^    \(.*\b$1\b.*\)$" || fail "it does not say '$2' of $1"; }
 says_not() { ! grep -qE -- "$1" <<<"$out" || fail "it says '$1'"; }
 # report EXPRESSION: what is said is a JSON report of which the Python expression is true.
 report() { python3 -c 'import json, sys; report = json.loads(sys.argv[1]); assert eval("(" + sys.argv[2] + ")")' "$out" "$1" || fail "not $1"; }

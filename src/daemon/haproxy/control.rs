@@ -233,7 +233,13 @@ impl Haproxy<'_> {
         let Some(unit) = &self.unit else {
             return error.hint("HAProxy's own log has the reason");
         };
-        let alerts = check::latest(&systemd::last_words(self.sys, unit));
+        // The journal takes in what HAProxy says some milliseconds late.
+        let start = self.sys.now();
+        let mut alerts = check::latest(&systemd::last_words(self.sys, unit));
+        while alerts.is_empty() && self.sys.now().saturating_sub(start) < NOTICE {
+            self.sys.sleep(POLL);
+            alerts = check::latest(&systemd::last_words(self.sys, unit));
+        }
         let last: Vec<_> = alerts.iter().rev().take(3).rev().cloned().collect();
         if last.is_empty() {
             return error.hint(format!("see journalctl -u {unit}"));

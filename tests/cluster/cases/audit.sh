@@ -87,7 +87,7 @@ case_audit_of_upstreams_layout() {
     eventually 20 '5433 +ok +pg-test-2 +pg-test-2 \(primary\)' on lb1 pgsvc verify -i /root/inv.yml
     must 3 on lb1 pgsvc verify -i /root/inv.yml
     says '5434 +WRONG +pg-test-1 +pg-test-2 \(primary\)'
-    says 'pg-test-replica wrong: leads to pg-test-2 \(the primary\), a backup, while pg-test-1 can serve'
+    says_of pg-test-replica 'wrong: leads to pg-test-2 \(the primary\), a backup, while pg-test-1 can serve'
     says '5436 +ok '
     same "$(reaches lb1 5434 6)" node2:6 "what the audit says of 5434"
     must 0 on lb1 pgsvc explain -i /root/inv.yml

@@ -9,7 +9,7 @@ case_balancer_bad_cluster_apart() {
     says 'pg-test +primary .*:5433 +ok '
     here pg-test-primary.cfg || fail "the good cluster is not installed"
     ! here pg-test-2-primary.cfg || fail "the bad cluster is installed"
-    same "$(reaches lb1 5433)" node1:6 "the good cluster"
+    same "$(reaches lb1 5433)" "$(lab leader):6" "the good cluster"
     # A port of the other's is the second one's mistake, and only that one's.
     both "$(first)" "$(service primary 5433 /primary pgbouncer)" | put lb1 clash.yml
     must 1 on lb1 pgsvc apply -i /root/clash.yml
@@ -20,7 +20,10 @@ case_balancer_bad_cluster_apart() {
     # Once installed, a cluster whose definition became bad keeps what it has.
     must 1 on lb1 pgsvc apply -i /root/bad.yml
     here pg-test-2-replica.cfg || fail "a bad definition took the cluster away"
-    same "$(reaches lb1 6433)" node1:6 "the cluster that became bad"
+    same "$(reaches lb1 6433)" "$(lab leader):6" "the cluster that became bad"
+    # What the node keeps of it is what is installed, not what was refused.
+    must 0 on lb1 pgsvc verify
+    says '4 ports verified'
 }
 
 # HAProxy refuses what only one cluster asks for: the other one is installed all the same.
@@ -34,7 +37,7 @@ case_balancer_port_of_one_taken() {
     says 'port 6433 on 0.0.0.0: is taken by socat'
     here pg-test-primary.cfg || fail "the cluster whose ports are free is not installed"
     ! here pg-test-2-primary.cfg || fail "the cluster whose port is taken is installed"
-    same "$(reaches lb1 5433)" node1:6 "the cluster whose ports are free"
+    same "$(reaches lb1 5433)" "$(lab leader):6" "the cluster whose ports are free"
 }
 
 case_balancer_one_cluster_named() {

@@ -3,7 +3,6 @@
 
 # at_node3: sets $leader and $replica, with node3 serving.
 at_node3() {
-    leads node1
     leader=$(lab leader)
     case $leader in node1) replica=node2 ;; *) replica=node1 ;; esac
     instance="pg-test-${leader#node}"
@@ -23,7 +22,7 @@ case_diagnosis_pooler_dead() {
     later "on $leader systemctl start pgbouncer"
     on "$leader" systemctl stop pgbouncer </dev/null
     eventually 20 '5433 +WRONG' on node3 pgsvc verify
-    says "pg-test-primary wrong: $instance: the pooler on port 6432 is dead, PostgreSQL answers"
+    says_of pg-test-primary "wrong: $instance: the pooler on port 6432 is dead, PostgreSQL answers"
     says '5436 +ok '
 }
 
@@ -49,22 +48,23 @@ case_diagnosis_api_dead() {
     on "$leader" "nft add table inet lab && nft add chain inet lab in '{ type filter hook input priority 0; }' &&
         nft add rule inet lab in iif != lo tcp dport 8008 reject" </dev/null
     eventually 20 '5433 +WRONG' on node3 pgsvc verify
-    says "pg-test-primary wrong: $instance: Patroni's API is dead, PostgreSQL answers"
-    says "pg-test-default wrong: $instance: Patroni's API is dead, PostgreSQL answers"
+    says_of pg-test-primary "wrong: $instance: Patroni's API is dead, PostgreSQL answers"
+    says_of pg-test-default "wrong: $instance: Patroni's API is dead, PostgreSQL answers"
     says '5434 +ok '
 }
 
 case_diagnosis_no_leader() {
     local leader replica instance other
     at_node3
-    later lab switchover node1
+    # Another one leads afterwards.
     later true_within 40 streams
     paused "$leader"
     # Paused, Patroni neither starts it again nor lets another one take its place.
     on "$leader" "sudo -u postgres /usr/lib/postgresql/15/bin/pg_ctl -D /var/lib/postgresql/15/pg-test -m fast -s stop" </dev/null
-    eventually 20 'pg-test-primary wrong: no leader' on node3 pgsvc verify
-    says 'pg-test-default wrong: no leader'
-    says "$instance: "
+    eventually 20 'wrong: no leader' on node3 pgsvc verify
+    says_of pg-test-primary 'wrong: no leader'
+    says_of pg-test-default 'wrong: no leader'
+    says "wrong: $instance: Patroni says it is stopped"
     says '5433 +WRONG +nobody'
     says '5434 +ok '
 }
@@ -84,9 +84,8 @@ while True:
     except psycopg2.OperationalError:
         time.sleep(0.01)
 END
-    eventually 20 'pg-test-default wrong: .*53300' on node3 pgsvc verify
-    says '5436 +WRONG'
-    says 'full'
+    eventually 20 'wrong: .*53300' on node3 pgsvc verify
+    says_of pg-test-default 'wrong: a member is reached but full .*53300'
     says '5438 +ok '
 }
 
@@ -111,7 +110,7 @@ case_diagnosis_backup_tier_serves() {
     eventually 25 '4 ports verified' on node3 pgsvc verify -v
     must 0 on node3 pgsvc verify -v
     says "5434 +ok +$instance, pg-test-3 +$instance \(primary\), pg-test-3 \(replica\)"
-    says 'pg-test-replica note: the active tier is empty, the backup tier serves'
+    says_of pg-test-replica 'note: the active tier is empty, the backup tier serves'
     same "$(reaches node3 5434 10)" "$leader:5 node3:5" "both backups share"
     must 0 on node3 pgsvc verify --format json
     says '"tier": "backup"'

@@ -89,6 +89,22 @@ case_transaction_reload_fails() {
     must 0 on lb1 pgsvc apply -i /root/b.yml
 }
 
+# Nor does it see the limits that a worker gets.
+case_transaction_limits_too_low() {
+    local before old
+    balancer
+    before=$(tree lb1) old=$(running_hash lb1)
+    sed 's/^  vars: {/&haproxy_maxconn: 10000000, /' "$(root_of lb1)/root/b.yml" | put lb1 huge.yml
+    must 1 on lb1 pgsvc apply -i /root/huge.yml
+    says 'limit'
+    says 'the old configuration is back and serves'
+    same "$(running_hash lb1)" "$old" "what runs"
+    unharmed "$before"
+    must 0 on lb1 systemctl restart haproxy
+    must 0 on lb1 pgsvc verify -i /root/a.yml --timeout 10
+    must 0 on lb1 pgsvc apply -i /root/b.yml
+}
+
 # A port made worse: the new set leads 5433 to nobody although a primary is there.
 case_transaction_worse_port_rolled_back() {
     local before

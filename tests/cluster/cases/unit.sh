@@ -5,7 +5,6 @@ booted() { on lb1 '[[ ! -e /run/before-boot ]] && systemctl is-active -q haproxy
 
 case_unit_reload_and_restart_by_hand() {
     local pid
-    leads node1
     serving node1
     pid=$(worker node1)
     must 0 on node1 systemctl reload haproxy
@@ -32,7 +31,7 @@ case_unit_serves_after_boot() {
     same "$(running_hash lb1)" "$(file_hash lb1)" "what runs after a boot"
     must 0 on lb1 pgsvc verify --timeout 10
     says '4 ports verified'
-    same "$(reaches lb1 5433)" node1:6 "5433 after a boot"
+    same "$(reaches lb1 5433)" "$(lab leader):6" "5433 after a boot"
 }
 
 # Power fails in the middle of an apply: the boot recovers before HAProxy starts.
