@@ -190,11 +190,12 @@ fn attempt(
         report.failed = true;
         return undone.map_err(|errors| Refused { errors, touched: true });
     }
+    // Before the set is named kept: a run that is killed here is completed with these requests.
+    kept::outgoing(node)?;
+    kept::request(node, model)?;
     put.keep()?;
     report.planned(&plan);
     report.msg = summary(&plan, "");
-    kept::outgoing(node)?;
-    kept::request(node, model)?;
     kept::journal(node, model, "installed");
     if looks {
         ports::conclude(report, results, model.options.verify);
