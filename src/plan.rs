@@ -184,13 +184,15 @@ fn foreign(errors: &mut Errors, file: &RenderedFile, wanted: &Wanted, installed:
     }
     match (haproxy::owner(&there.content), &file.cluster) {
         (Some(Owner::Node), None) => {}
+        // An earlier pgsvc's drop-in, which carries the mark but, being systemd's, no owner.
+        _ if wanted.dropin.as_ref().is_some_and(|d| d.path == file.path) && there.content.starts_with(haproxy::MARK.as_bytes()) => {}
         (Some(Owner::Cluster { cluster, .. }), Some(own)) if cluster == *own => {}
         (Some(Owner::Cluster { cluster, .. }), _) => errors.push(
             Error::new(place, format!("belongs to cluster {cluster}")).hint("rename the cluster or the service"),
         ),
         _ => errors.push(
             Error::new(place, "was not written by pgsvc, and would be replaced")
-                .hint("see what would change with 'pgsvc plan', then take it over with --adopt (adopt: true); the old file is kept"),
+                .hint("see what would change with 'pgsvc plan --adopt', then take it over with --adopt (adopt: true); the old file is kept"),
         ),
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Errors, nearest};
 use crate::inventory::cluster::{self, Cluster, Overrides};
-use crate::inventory::{Inventory, Vars};
+use crate::inventory::{Host, Inventory, Vars};
 use crate::resolve::{self, ResolvedService};
 use crate::settings::{self, NodeSettings, OPTIONS, Options};
 use crate::value;
@@ -201,7 +201,7 @@ pub fn from_inventory(inventory: &Inventory, host: Option<&str>, who: &Identity,
             }
             found
         }
-        None => inventory.hosts.iter().find(|h| is_me(&h.name, &h.vars, who)),
+        None => myself(inventory, who, &mut errors),
     };
     if found.is_none() && host.is_none() && only.is_empty() {
         errors.push(Error::new(format!("host '{}'", who.hostname), "is not in the inventory, by name or by address")
@@ -221,18 +221,28 @@ pub fn from_inventory(inventory: &Inventory, host: Option<&str>, who: &Identity,
     errors.finish(Request { hosts, node, node_vars, clusters, options, warnings: inventory.warnings.clone(), ..Request::default() })
 }
 
-fn is_me(name: &str, vars: &Vars, who: &Identity) -> bool {
+/// The host that this machine is: by its whole name, else by an address, else by the first label of its name, which two
+/// hosts may share (`db1.prod`, `db1.test`): then nobody is taken for granted.
+fn myself<'a>(inventory: &'a Inventory, who: &Identity, errors: &mut Errors) -> Option<&'a Host> {
     let short = |n: &str| n.split('.').next().unwrap_or_default().to_owned();
     let address = |text: &str| text.parse::<IpAddr>().is_ok_and(|ip| who.addresses.contains(&ip) && !ip.is_loopback());
-    name == who.hostname
-        || name.parse::<IpAddr>().is_err() && short(name) == short(&who.hostname)
-        || address(name)
-        || vars.get("ansible_host").and_then(Value::as_str).is_some_and(address)
+    let by_address = |h: &&Host| address(&h.name) || h.vars.get("ansible_host").and_then(Value::as_str).is_some_and(address);
+    let by_label = |h: &&Host| h.name.parse::<IpAddr>().is_err() && short(&h.name) == short(&who.hostname);
+    let hosts = || inventory.hosts.iter();
+    if let Some(found) = hosts().find(|h| h.name == who.hostname).or_else(|| hosts().find(by_address)) {
+        return Some(found);
+    }
+    let found: Vec<&Host> = hosts().filter(by_label).collect();
+    if let [first, second, ..] = found.as_slice() {
+        errors.push(Error::new(format!("host '{}'", who.hostname), format!("may be '{}' or '{}'", first.name, second.name))
+            .hint("say which host this is with --host NAME"));
+    }
+    found.first().copied()
 }
 
 /// The clusters a host's load balancer carries: its own, unless dedicated nodes do (`pg_service_provider`, a group),
 /// and those whose provider group it is in.
-fn carried(inventory: &Inventory, me: &crate::inventory::Host) -> Vec<String> {
+fn carried(inventory: &Inventory, me: &Host) -> Vec<String> {
     let text = |vars: &Vars, name: &str| value::given(vars.get(name)).and_then(|v| value::text(name, v).ok());
     let mut names = Vec::new();
     for h in &inventory.hosts {

@@ -152,9 +152,10 @@ impl ResolvedService {
     }
 }
 
-/// What a check path expects, by Patroni's own rules.
-pub fn expectation(check_url: &str, is_patroni: bool) -> Expectation {
-    if !is_patroni {
+/// What a check path expects, by Patroni's own rules. Another code than 200 asks for the opposite of what a path says,
+/// or for something that is no role.
+pub fn expectation(check_url: &str, check_code: u16, is_patroni: bool) -> Expectation {
+    if !is_patroni || check_code != 200 {
         return Expectation::Check;
     }
     let path = check_url.split('?').next().unwrap_or_default().trim_matches('/');
@@ -235,7 +236,7 @@ fn one(cluster: &Cluster, service: &Service, scenarios: &Scenarios) -> Result<Re
         listener: format!("{}-{}", cluster.name, service.name),
         binds: service.sources.iter().filter_map(|s| bind(s, cluster.vip, service.port)).collect(),
         servers,
-        expectation: expectation(&service.check_url, check_is_patroni),
+        expectation: expectation(&service.check_url, service.check_code, check_is_patroni),
         check_url: service.check_url.clone(),
         check_code: service.check_code,
         check_is_patroni,

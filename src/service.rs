@@ -74,9 +74,9 @@ const V1_KEYS: [&str; 12] = [
     "name", "src_ip", "src_port", "dst_port", "check_method", "check_port", "check_url", "check_code",
     "selector", "selector_backup", "haproxy", "description",
 ];
-const V2_KEYS: [&str; 12] = [
+const V2_KEYS: [&str; 11] = [
     "name", "ip", "port", "dest", "check", "selector", "backup", "maxconn", "balance", "options",
-    "description", "enabled",
+    "description",
 ];
 const HAPROXY_KEYS: [&str; 3] = ["maxconn", "balance", "default_server_options"];
 /// Keys that tell a dialect: all but those both have.
@@ -173,7 +173,7 @@ impl Entry<'_> {
             return None;
         }
         let dialect = if two.is_empty() { Dialect::V1 } else { Dialect::V2 };
-        let known = if dialect == Dialect::V1 { &V1_KEYS } else { &V2_KEYS };
+        let known = if dialect == Dialect::V1 { &V1_KEYS[..] } else { &V2_KEYS[..] };
         unknown(&mut self.errors, &self.place, self.map, known);
         Some(dialect)
     }
@@ -312,8 +312,9 @@ impl Entry<'_> {
     /// A path that may stand unquoted in `http-check send … uri`: HAProxy truncates at `#` and splits at white space.
     fn check_url(&mut self, field: &str, default: &str) -> String {
         let Some(url) = self.text(field) else { return default.to_owned() };
-        let bad = url.chars().find(|c| !c.is_ascii_graphic() || "\"'\\#`$%{}<>^|".contains(*c));
-        if let Some(bad) = bad.filter(|b| *b != '%' || !percent_is_escape(&url)) {
+        // Escapes excuse the percent signs only: what stands behind one is looked at all the same.
+        let special = if percent_is_escape(&url) { "\"'\\#`${}<>^|" } else { "\"'\\#`$%{}<>^|" };
+        if let Some(bad) = url.chars().find(|c| !c.is_ascii_graphic() || special.contains(*c)) {
             self.bad(field, &format!("'{}' holds {bad:?}", url.escape_debug()), "a plain path such as /replica?lag=16MB");
         } else if !url.starts_with('/') {
             self.bad(field, &format!("'{url}' does not start with '/'"), &format!("did you mean '/{url}'?"));

@@ -87,10 +87,10 @@ pub struct Options {
 }
 
 /// The names of the options, as module arguments; as variables they carry the prefix `pgsvc_`.
-pub const OPTIONS: [&str; 16] = [
+pub const OPTIONS: [&str; 15] = [
     "role_source", "templates", "root", "verify", "verify_user", "verify_password", "verify_database",
     "verify_sslmode", "verify_sslrootcert", "verify_timeout", "allow_restart", "adopt", "force", "nonlocal_bind",
-    "verify_only", "haproxy_binary",
+    "verify_only",
 ];
 
 /// Reads typed values out of variables, collecting what is wrong.

@@ -61,13 +61,24 @@ lock() {
     flock -w 120 9 || die "another lab command holds $LAB/lock"
 }
 
+# lives LAB: a node of that lab still runs. One that died with its machine or its caller left only files behind.
+lives() {
+    local pid
+    for pid in "$1"/nodes/*/pid; do
+        ! alive "$pid" || return 0
+    done
+    return 1
+}
+
 # claim: namespaces are named machine-wide, so a name belongs to one lab directory at a time.
 claim() {
     local owner
     mkdir -p /run/pgsvc-lab
     owner=$(cat "/run/pgsvc-lab/$NAME.owner" 2>/dev/null || true)
     if [[ -n $owner && $owner != "$LAB" && -e $owner/nodes.txt ]]; then
-        die "a lab '$NAME' runs already, in $owner: take another --name, or PGSVC_LAB_DIR=${owner%/labs/*}"
+        ! lives "$owner" || die "a lab '$NAME' runs already, in $owner: take another --name, or PGSVC_LAB_DIR=${owner%/labs/*}"
+        note "a lab '$NAME' in $owner is dead: its namespaces go"
+        net_down
     fi
     echo "$LAB" >"/run/pgsvc-lab/$NAME.owner"
 }
@@ -84,7 +95,8 @@ node_at() { awk -v address="$1" '$2 == address {print $1}' "$LAB/nodes.txt"; }
 need_node() { [[ -n $(address_of "$1") ]] || die "no node '$1'; there are: $(nodes | xargs)"; }
 
 # start_of PID: when the process began; a PID alone may have been given to another process since.
-start_of() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+# A dead one that nobody has reaped counts as gone.
+start_of() { sed -n 's/.*) //; /^Z/!p' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 alive() { # alive FILE: the process that the pid file names still runs
     local pid start
     [[ -s $1 ]] && read -r pid start <"$1" && [[ -n $start && $(start_of "$pid") == "$start" ]]

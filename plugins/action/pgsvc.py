@@ -30,17 +30,18 @@ SERVICES = ('pg_services', 'pg_services_extra', 'pg_default_services')
 MEMBER = IDENTITY + SERVICES + (
     'pg_offline_query', 'pg_weight', 'pg_port', 'pgbouncer_port', 'patroni_port', 'pg_exporter_port',
     'patroni_ssl_enabled', 'pg_default_service_dest', 'pg_service_provider', 'vip_mode', 'vip_address', 'vip_cidrmask',
-    'vip_interface', 'pg_vip_enabled', 'pg_vip_address', 'pg_vip_interface',
+    'vip_interface', 'pg_vip_enabled', 'pg_vip_address', 'pg_vip_interface', 'patroni_ca_file',
 )
 # By name, not by their beginning: what a play registers as pgsvc_result is no option.
 OPTIONS = (
     'state', 'verify_only', 'services', 'services_extra', 'default_services', 'clusters', 'role_source', 'templates',
-    'root', 'verify', 'verify_user', 'verify_password', 'verify_database', 'verify_sslmode', 'verify_timeout',
-    'allow_restart', 'adopt', 'force', 'nonlocal_bind',
+    'root', 'verify', 'verify_user', 'verify_password', 'verify_database', 'verify_sslmode', 'verify_sslrootcert',
+    'verify_timeout', 'allow_restart', 'adopt', 'force', 'nonlocal_bind',
 )
 NODE = MEMBER + tuple('pgsvc_' + name for name in OPTIONS) + (
     'haproxy_admin_username', 'haproxy_admin_password', 'haproxy_auth_enabled', 'haproxy_exporter_port',
-    'haproxy_client_timeout', 'haproxy_server_timeout',
+    'haproxy_client_timeout', 'haproxy_server_timeout', 'haproxy_connect_timeout', 'haproxy_queue_timeout',
+    'haproxy_maxconn',
 )
 SECRETS = ('verify_password', 'pgsvc_verify_password', 'haproxy_admin_password')
 

@@ -79,8 +79,7 @@ fn module() -> Result<u8, Errors> {
 /// `recover`: what the unit runs before HAProxy starts or reloads. A live run of ours is left alone.
 fn recover() -> Result<u8, Errors> {
     let sys = RealSystem::new(None);
-    let state = Paths::default().state_dir;
-    let found = crate::transaction::recover(&sys, &state, std::time::Duration::from_millis(1500))?;
+    let found = crate::run::recover::recover(&node(&sys, false))?;
     if let crate::transaction::Recovered::RolledBack(files) = found {
         out::talk(&format!("pgsvc: an unfinished apply was undone: {} files are as before", files.len()));
     }

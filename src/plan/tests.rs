@@ -91,6 +91,20 @@ fn somebody_elses_file_is_never_replaced_unasked() {
 }
 
 #[test]
+fn an_earlier_pgsvcs_drop_in_is_replaced_and_a_strangers_is_not() {
+    let path = "/etc/systemd/system/haproxy.service.d/pgsvc.conf";
+    let mut w = wanted(vec![service("a", "primary", 5433)], &["a"]);
+    w.dropin = Some(file(path, "# Managed by pgsvc: changes are overwritten.\n[Service]\nExecStart=new\n", None));
+    let with = |content: &str| {
+        let mut i = Installed { running: running(), ..Installed::default() };
+        i.files.extend([on_disk(&file(path, content, None))]);
+        make(&w, &i)
+    };
+    assert!(with("# Managed by pgsvc: changes are overwritten.\n[Service]\nExecStart=old\n").unwrap().daemon_reload);
+    assert!(with("[Service]\nExecStart=mine\n").is_err());
+}
+
+#[test]
 fn two_listeners_on_one_port_are_refused_whoever_wrote_them() {
     let mut i = Installed { running: running(), ..Installed::default() };
     i.files.extend([on_disk(&file("hand.cfg", "listen x\n  bind 10.0.0.1:5433 name y\n", None))]);

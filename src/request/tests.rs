@@ -1,5 +1,4 @@
 use super::*;
-use crate::inventory::Host;
 use serde_json::json;
 
 fn args(v: Value) -> Vars {
@@ -68,4 +67,18 @@ fn a_load_balancer_carries_the_clusters_of_its_group() {
     assert!(at(Some("n1")).is_empty());
     let e = from_inventory(&inventory, Some("n4"), &who, &["d".into()], &Vars::new()).unwrap_err();
     assert_eq!(e.0.len(), 2);
+}
+
+#[test]
+fn a_machine_is_found_by_its_name_before_its_address_before_the_names_first_label() {
+    let host = |name: &str, address: &str| Host { name: name.into(), vars: args(json!({"ansible_host": address, "pg_cluster": name.replace('.', "-"), "pg_seq": 1})), ..Host::default() };
+    let inventory = Inventory { hosts: vec![host("db1.prod", "10.0.0.1"), host("db1.test", "10.0.1.1"), host("db2.test", "10.0.1.2")], warnings: Vec::new() };
+    let at = |name: &str, address: &str| {
+        let who = Identity { hostname: name.into(), addresses: vec![address.parse().unwrap()] };
+        from_inventory(&inventory, None, &who, &[], &Vars::new()).map(|r| r.node)
+    };
+    assert_eq!(at("db1.test", "10.9.9.9").unwrap(), "db1.test");
+    assert_eq!(at("db1", "10.0.1.1").unwrap(), "db1.test");
+    assert_eq!(at("db2", "10.9.9.9").unwrap(), "db2.test");
+    assert!(at("db1", "10.9.9.9").unwrap_err().to_string().contains("may be 'db1.prod' or 'db1.test'"));
 }

@@ -146,9 +146,10 @@ fn expectations_come_from_patronis_paths() {
         ("/leader", Expectation::Leader),
         ("/liveness", Expectation::Check),
     ] {
-        assert_eq!(expectation(url, true), expected, "{url}");
+        assert_eq!(expectation(url, 200, true), expected, "{url}");
     }
-    assert_eq!(expectation("/primary", false), Expectation::Check);
+    assert_eq!(expectation("/primary", 200, false), Expectation::Check);
+    assert_eq!(expectation("/primary", 503, true), Expectation::Check, "whoever is not the primary");
 }
 
 #[test]
@@ -173,4 +174,14 @@ fn a_listener_named_as_another_ones_backend_is_refused() {
     assert_eq!(collisions(&two).len(), 1);
     two[1].listener = "00-pgsvc".into();
     assert!(collisions(&two)[0].1.to_string().contains("the node's own"));
+}
+
+#[test]
+fn a_selector_that_quotes_pg_role_follows_the_roles_too() {
+    let tiers = |role: &str| {
+        let selector = format!("[? {role} == 'replica' ]");
+        let c = pg_test(json!({"pg_services": [{"name": "r", "src_port": 5434, "selector": selector}]})).unwrap();
+        cluster(&c, RoleSource::Patroni).unwrap()[0].servers.clone()
+    };
+    assert_eq!(tiers("\"pg_role\""), tiers("pg_role"));
 }

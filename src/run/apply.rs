@@ -1,6 +1,6 @@
 //! `apply`: plan, install as one transaction, verify, and undo what this run made worse.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -146,6 +146,10 @@ fn attempt(
 ) -> Result<(), Refused> {
     let (plan, installed) = ready(node, model, templates, report)?;
     let looks = model.options.verify != VerifyMode::Off && !node.rooted && model.state == State::Present;
+    if looks {
+        // Credentials that cannot be used must show now, not when the files are installed.
+        ports::login(node, &model.options)?;
+    }
     kept::binary(node)?;
     if plan.is_empty() {
         kept::request(node, model)?;
@@ -157,7 +161,7 @@ fn attempt(
         return Ok(());
     }
     let before = if looks && installed.running.is_some() && !installed.pristine {
-        ports::verify(node, model, None, Duration::ZERO)?
+        served(ports::verify(node, model, None, Duration::ZERO)?, &installed)
     } else {
         Vec::new()
     };
@@ -190,12 +194,13 @@ fn attempt(
         report.failed = true;
         return undone.map_err(|errors| Refused { errors, touched: true });
     }
+    // From here on the new set serves, whatever else fails.
+    report.planned(&plan);
+    report.msg = summary(&plan, "");
     // Before the set is named kept: a run that is killed here is completed with these requests.
     kept::outgoing(node)?;
     kept::request(node, model)?;
     put.keep()?;
-    report.planned(&plan);
-    report.msg = summary(&plan, "");
     kept::journal(node, model, "installed");
     if looks {
         ports::conclude(report, results, model.options.verify);
@@ -252,6 +257,13 @@ fn dropped(cluster: &str, members: &[&str], plan: &Plan) -> Vec<String> {
     gone.sort();
     gone.dedup();
     gone
+}
+
+/// What was seen of ports that somebody listened on: one that this run creates was neither right nor wrong before.
+fn served(before: Vec<PortResult>, installed: &Installed) -> Vec<PortResult> {
+    let ports: BTreeSet<u16> =
+        installed.files.values().flat_map(|f| crate::plan::binds(&f.content)).map(|b| b.port()).collect();
+    before.into_iter().filter(|r| ports.contains(&r.port)).collect()
 }
 
 /// Ports that this run made worse: right before or new, and now misled although members are there to serve. A cluster
@@ -350,5 +362,14 @@ mod tests {
             port("sick", Status::Wrong, false),
         ];
         assert_eq!(worse(&before, &after), ["a-right (x)", "a-new (x)"]);
+    }
+
+    #[test]
+    fn a_port_that_nobody_listened_on_was_not_wrong_before() {
+        let refused = |n: u16| PortResult { port: n, ..port(&n.to_string(), Status::Wrong, true) };
+        let old = InstalledFile { content: b"listen a-1\n    bind *:1\n".to_vec(), mode: 0, uid: 0, gid: 0 };
+        let installed = Installed { files: [("/x.cfg".into(), old)].into(), ..Installed::default() };
+        let before = served(vec![refused(1), refused(2)], &installed);
+        assert_eq!(worse(&before, &[refused(1), refused(2)]), ["a-2 (x)"]);
     }
 }

@@ -14,8 +14,8 @@ use crate::inventory::Vars;
 use crate::inventory::cluster::{self, Cluster};
 use crate::inventory::member;
 use crate::plan::{FileChange, Plan};
-use crate::selector;
 use crate::request::{self, Model, Request, State};
+use crate::{selector, value};
 use crate::verify::deadline::Deadline;
 use crate::verify::patroni::{self, Api};
 use crate::verify::tls::TlsConfig;
@@ -239,7 +239,7 @@ pub fn arguments(request: &Request) -> Vec<(String, Value)> {
 
 fn cluster_arguments(request: &Request, name: &str) -> Value {
     let o = &request.overrides;
-    let is_own = |vars: &Vars| vars.get("pg_cluster").and_then(Value::as_str) == Some(name);
+    let is_own = |vars: &Vars| vars.get("pg_cluster").is_some_and(|v| value::text("", v).is_ok_and(|t| t == name));
     let own: Vec<&(String, Vars)> = request.hosts.iter().filter(|(_, vars)| is_own(vars)).collect();
     let lists = own.iter().flat_map(|(_, vars)| cluster::SHARED.iter().filter_map(|n| vars.get(*n)));
     let said = [&o.services, &o.services_extra, &o.default_services].into_iter().flatten();
@@ -255,6 +255,7 @@ fn cluster_arguments(request: &Request, name: &str) -> Value {
     let mut node: Vars =
         request.node_vars.iter().filter(|(k, _)| settings(k)).map(|(k, v)| (k.clone(), v.clone())).collect();
     node.insert("inventory_hostname".into(), request.node.clone().into());
+    let path = |p: &Option<PathBuf>| p.as_ref().map(|p| p.display().to_string().into());
     let mut args = json!({"members": members, "node": node, "clusters": [name]});
     let options = [
         ("services", o.services.clone()),
@@ -263,6 +264,11 @@ fn cluster_arguments(request: &Request, name: &str) -> Value {
         ("verify_user", request.options.user.clone().map(Value::from)),
         ("verify_password", Some(request.options.password.0.clone().into())),
         ("verify_database", request.options.database.clone().map(Value::from)),
+        ("verify_sslmode", serde_json::to_value(request.options.sslmode).ok()),
+        ("verify_sslrootcert", path(&request.options.ssl_root_cert)),
+        ("role_source", serde_json::to_value(request.options.roles).ok()),
+        ("templates", path(&request.options.templates)),
+        ("nonlocal_bind", Some(request.options.nonlocal_bind.into())),
     ];
     if let Some(map) = args.as_object_mut() {
         map.extend(options.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))));
@@ -301,5 +307,17 @@ mod tests {
         assert_eq!(one.clusters["a"].services, two.clusters["a"].services);
         assert_eq!(one.clusters["a"].services[0].servers[0].weight, 7);
         assert_eq!(one.node, two.node);
+    }
+
+    #[test]
+    fn what_a_task_or_a_flag_said_is_kept_as_what_a_variable_said() {
+        let args = json!({
+            "members": [{"inventory_hostname": "10.0.0.1", "pg_cluster": 12, "pg_seq": 1}], "role_source": "inventory",
+            "templates": "/etc/pgsvc", "nonlocal_bind": true, "verify_sslmode": "verify-full", "verify_sslrootcert": "/ca.pem",
+        });
+        let request = from_arguments(args.as_object().unwrap()).unwrap();
+        let (_, kept) = arguments(&request).remove(0);
+        let again = from_arguments(kept.as_object().unwrap()).unwrap();
+        assert_eq!((&again.options, again.hosts.len()), (&request.options, 1));
     }
 }

@@ -5,6 +5,7 @@ pub mod apply;
 pub mod kept;
 pub mod ports;
 pub mod read;
+pub mod recover;
 pub mod rollback;
 
 use std::path::PathBuf;

@@ -53,7 +53,11 @@ fn stats_socket(node: &Node<'_>) -> Option<std::path::PathBuf> {
     files.iter().filter_map(|p| node.sys.read(p).ok()).find_map(|bytes| socket(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-fn login(node: &Node<'_>, o: &Options) -> Result<Option<Login>, crate::error::Error> {
+/// How to log in; `None` without a user.
+///
+/// # Errors
+/// A CA file that is missing or unusable.
+pub fn login(node: &Node<'_>, o: &Options) -> Result<Option<Login>, crate::error::Error> {
     let Some(user) = o.user.clone() else { return Ok(None) };
     let tls = match o.sslmode {
         SslMode::Disable => TlsMode::Disable,

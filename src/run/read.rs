@@ -8,7 +8,7 @@ use md5::{Digest, Md5};
 use super::Node;
 use crate::daemon::haproxy::{Haproxy, State};
 use crate::error::{Error, Errors};
-use crate::host::{Command, Kind};
+use crate::host::{Command, Kind, Output};
 use crate::plan::{Installed, InstalledFile, Running};
 
 /// haproxy.cfg, conf.d, the drop-in, and the running process.
@@ -70,22 +70,55 @@ fn pristine(node: &Node<'_>, content: &[u8]) -> bool {
     if crate::render::haproxy::owner(content).is_some() {
         return false;
     }
-    let ask = |argv: &[&str]| {
-        let argv = argv.iter().map(|s| (*s).to_owned()).collect();
-        node.sys.run(&Command { argv, timeout: Duration::from_secs(10), ..Command::default() }).ok()
-    };
     let path = node.paths.config.display().to_string();
     if node.sys.find("dpkg-query").is_some() {
-        let Some(out) = ask(&["dpkg-query", "-W", "-f=${Conffiles}\\n", "haproxy"]) else { return false };
+        let Some(out) = ask(node, &["dpkg-query", "-W", "-f=${Conffiles}\\n", "haproxy"]) else { return false };
         let md5: String = Md5::digest(content).iter().map(|b| format!("{b:02x}")).collect();
         let text = String::from_utf8_lossy(&out.stdout).into_owned();
         let is = |l: &str| l.split_whitespace().take(2).eq([path.as_str(), md5.as_str()]);
         return out.code == 0 && text.lines().any(is);
     }
-    if node.sys.find("rpm").is_some() {
-        let Some(out) = ask(&["rpm", "-Vf", &path]) else { return false };
-        let text = String::from_utf8_lossy(&out.stdout).into_owned();
-        return !text.lines().any(|l| l.ends_with(&path) && l.contains('5'));
+    node.sys.find("rpm").is_some() && pristine_by_rpm(node, &path)
+}
+
+fn pristine_by_rpm(node: &Node<'_>, path: &str) -> bool {
+    // A file of no package would show no difference either.
+    if !ask(node, &["rpm", "-qf", path]).is_some_and(|out| out.code == 0) {
+        return false;
     }
-    false
+    let Some(out) = ask(node, &["rpm", "-Vf", path]) else { return false };
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    // `?`: could not be read, and so may have been changed.
+    !text.lines().any(|l| l.ends_with(path) && l.contains(['5', '?']))
+}
+
+fn ask(node: &Node<'_>, argv: &[&str]) -> Option<Output> {
+    let argv = argv.iter().map(|s| (*s).to_owned()).collect();
+    node.sys.run(&Command { argv, timeout: Duration::from_secs(10), ..Command::default() }).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::Paths;
+    use crate::host::fake::FakeSystem;
+
+    /// What `pristine` says on a node where `rpm -qf` ends with `owned` and `rpm -Vf` prints `verified`.
+    fn by_rpm(owned: i32, verified: &'static str) -> bool {
+        let runs = move |c: &Command| {
+            let (code, text) = if c.argv.get(1).is_some_and(|a| a == "-qf") { (owned, "") } else { (1, verified) };
+            Ok(Output { code, stdout: text.into(), stderr: Vec::new() })
+        };
+        let mut sys = FakeSystem::default();
+        sys.runs = Box::new(runs);
+        pristine_by_rpm(&Node { sys: &sys, paths: Paths::default(), rooted: false }, "/etc/haproxy/haproxy.cfg")
+    }
+
+    #[test]
+    fn a_configuration_that_no_package_brought_is_somebodys_work() {
+        assert!(by_rpm(0, ""));
+        assert!(by_rpm(0, ".......T.  c /etc/haproxy/haproxy.cfg\n"));
+        assert!(!by_rpm(0, "S.5....T.  c /etc/haproxy/haproxy.cfg\n"));
+        assert!(!by_rpm(1, "file /etc/haproxy/haproxy.cfg is not owned by any package\n"));
+    }
 }

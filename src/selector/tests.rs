@@ -85,3 +85,9 @@ fn expressions_that_need_every_variable_are_recognised() {
         assert!(!needs_all_variables(text), "{text}");
     }
 }
+
+#[test]
+fn a_quoted_identifier_is_a_variable_and_a_quoted_text_is_none() {
+    assert_eq!(identifiers(r#"[?"pg_role" == 'zone' || `"x"` == b]"#), ["b", "pg_role"]);
+    assert_eq!(identifiers(r#"[?"a\u0062" == "open"#), ["ab"]);
+}

@@ -85,12 +85,16 @@ fn no_value_can_add_a_line_or_a_keyword() {
         ("check_url", "/x#y"),
         ("check_url", "/\"$HOME\""),
         ("check_url", "/%[env(HOME)]"),
+        ("check_url", "/replica?a=%20\n    server evil 10.0.0.9:5432"),
+        ("check_url", "/replica?a=%20#x"),
         ("dst_port", "5432 check"),
         ("check_port", "8008 inter 1"),
         ("check_code", "200 or status 500"),
     ] {
         assert!(v1(json!({field: bad})).is_err(), "{field}: {bad:?}");
     }
+    let off = json!({"name": "x", "port": 5433, "selector": "[]", "enabled": false});
+    assert!(parse(&off, 0, "c", Target::Pgbouncer).is_err(), "a service that is not wanted must not be served");
     assert!(v1(json!({"haproxy": {"balance": "source\n server"}})).is_err());
     assert!(v1(json!({"check_url": "/replica?lag=16MB&tag_key=%20x"})).is_ok());
 }

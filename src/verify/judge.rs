@@ -271,6 +271,9 @@ fn found(e: &Evidence<'_>, serving: &[&Candidate<'_>], result: &mut PortResult) 
             Contact::Closed if !serving.is_empty() => {
                 result.why.push("closed at once: the load balancer has no server for it".into());
             }
+            Contact::Handshake if serving.is_empty() => {
+                result.why.push("a server answers, and no member is to serve it".into());
+            }
             Contact::Handshake | Contact::Failed(_) | Contact::Closed => {}
         }
     }
@@ -322,6 +325,17 @@ fn objection(e: &Evidence<'_>, serving: &[&Candidate<'_>], name: &str, known: bo
     })
 }
 
+/// More connections than this prove little more.
+const MOST_CONTACTS: usize = 128;
+
+/// How many connections must have reached each of these members by their weights, with others' in between.
+pub fn enough(servers: &[&Server]) -> usize {
+    let turns = |rounds: usize, per_round: usize| rounds.saturating_mul(per_round).saturating_add(2);
+    let total: usize = servers.iter().map(|s| usize::from(s.weight)).sum();
+    let least = servers.iter().map(|s| usize::from(s.weight)).min().unwrap_or(1).max(1);
+    turns(3, servers.len()).max(turns(2, total.div_ceil(least))).min(MOST_CONTACTS)
+}
+
 /// Members that must be reached and were not.
 fn missing(e: &Evidence<'_>, serving: &[&Candidate<'_>], tier: Option<Tier>, result: &mut PortResult) {
     let sessions = e.contacts.iter().any(|c| matches!(c, Contact::Session(_)));
@@ -329,11 +343,18 @@ fn missing(e: &Evidence<'_>, serving: &[&Candidate<'_>], tier: Option<Tier>, res
     if tier.is_none() || !sessions {
         return;
     }
+    let total: usize = serving.iter().map(|m| usize::from(m.server.weight)).sum();
     for m in serving {
         let name = &m.server.instance;
+        let share = usize::from(m.server.weight);
+        let due = e.contacts.len().saturating_mul(share) >= total;
         if !result.found.iter().any(|f| f.starts_with(&format!("{name} ("))) {
             let text = format!("{name} was not reached in {} connections", e.contacts.len());
-            if spreads { result.why.push(text) } else { result.notes.push(format!("{text} (balance {})", e.service.balance)) }
+            match (spreads, due) {
+                (true, true) => result.why.push(text),
+                (true, false) => result.notes.push(format!("{text}: its weight is {share} of {total}")),
+                (false, _) => result.notes.push(format!("{text} (balance {})", e.service.balance)),
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::deadline::Deadline;
-use super::judge::{ApiState, Candidate, Contact, Evidence, MemberState, PortResult, Status, View, Who, judge, judge_empty};
+use super::judge::{ApiState, Candidate, Contact, Evidence, MemberState, PortResult, Status, View, Who, enough, judge, judge_empty};
 use super::parallel::parallel;
 use super::patroni::{self, Api, ClusterView, Lag, MemberHealth};
 use super::postgres::{self, Answer, Login, PgError};
@@ -296,9 +296,9 @@ fn port(
             evidence.outsiders.push((m.instance.clone(), s.state.postgres.clone()));
         }
     }
-    let expected = judge(&evidence).expected.len();
-    let most = expected.saturating_mul(3).saturating_add(2);
-    for _ in 0..most {
+    let names = judge(&evidence).expected;
+    let expected = names.len();
+    for _ in 0..enough(&service.servers.iter().filter(|s| names.contains(&s.instance)).collect::<Vec<_>>()) {
         let one = contact(l, addr, deadline.within(l.sys, PROBE));
         let session = matches!(one, Contact::Session(_));
         evidence.contacts.push(one);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -163,6 +164,17 @@ def test_who_carries_nothing_is_skipped_without_a_call(world):
     for host in ('b1', 'idle'):
         result = world.run(host)
         assert result['skipped'] and host in result['msg'] and world.calls == []
+
+
+def test_every_variable_that_the_binary_reads_is_collected():
+    def words(path, name):
+        found = re.search(rf'const {name}: \[&str; \d+\] =\s*\[(.*?)\];', (TOP / 'src' / path).read_text(), re.S)
+        return set(re.findall(r'"(\w+)"', found.group(1)))
+    settings = (TOP / 'src/settings.rs').read_text()
+    node = settings[settings.index('pub fn node('):settings.index('pub fn options(')]
+    assert words('inventory/member.rs', 'KNOWN') | words('inventory/cluster.rs', 'SHARED') <= set(plugin.MEMBER)
+    assert words('settings.rs', 'OPTIONS') <= set(plugin.OPTIONS)
+    assert {'haproxy_' + name for name in re.findall(r'r\.(?:read|duration)\("(\w+)"', node)} <= set(plugin.NODE)
 
 
 def test_clusters_limit(world):

@@ -215,3 +215,29 @@ fn nobody_serving_is_right_only_where_nobody_is_meant_to() {
     w.targets[1] = Contact::Failed("refused".into());
     assert_eq!(w.judge("offline", vec![Contact::Closed], &[]).status, Status::Wrong);
 }
+
+#[test]
+fn an_answer_where_nobody_is_to_serve_is_wrong_without_a_login_too() {
+    let mut w = world(1);
+    w.states.truncate(1);
+    w.services.iter_mut().for_each(|s| s.servers.retain(|m| m.instance == "pg-test-1"));
+    let r = w.judge("offline", vec![Contact::Handshake], &[]);
+    assert!(r.status == Status::Wrong && says(&r, "no member is to serve"), "{r:?}");
+}
+
+#[test]
+fn a_member_of_little_weight_is_given_the_time_its_turn_takes() {
+    let mut w = world(1);
+    w.targets[1] = Contact::Failed("connection refused".into());
+    let weigh = |w: &mut World, weight: u16| {
+        let servers = w.services.iter_mut().flat_map(|s| &mut s.servers);
+        servers.filter(|m| m.instance == "pg-test-3").for_each(|m| m.weight = weight);
+    };
+    weigh(&mut w, 10);
+    let backups: Vec<&Server> = w.service("replica").servers.iter().filter(|m| m.instance != "pg-test-2").collect();
+    assert_eq!((enough(&backups), enough(&backups[..1])), (24, 5));
+    assert_eq!(w.judge("replica", vec![who(1, false); 11], &[]).status, Status::Wrong);
+    weigh(&mut w, 1);
+    let r = w.judge("replica", vec![who(1, false); MOST_CONTACTS - 28], &[]);
+    assert!(r.status == Status::Ok && says(&r, "its weight is 1 of 101"), "{r:?}");
+}
