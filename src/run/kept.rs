@@ -331,6 +331,8 @@ fn selector_names(services: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::Paths;
+    use crate::host::fake::FakeSystem;
     use crate::request::from_arguments;
 
     #[test]
@@ -365,13 +367,6 @@ mod tests {
         let again = from_arguments(kept.as_object().unwrap()).unwrap();
         assert_eq!((&again.options, again.hosts.len()), (&request.options, 1));
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::daemon::Paths;
-    use crate::host::fake::FakeSystem;
 
     #[test]
     fn they_go_where_the_files_went() {
