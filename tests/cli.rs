@@ -173,6 +173,28 @@ fn a_root_is_filled_once_planned_clean_and_emptied_again() {
 }
 
 #[test]
+fn a_cluster_that_is_in_somebodys_way_blocks_no_other() {
+    let root = Root::empty();
+    root.put("/etc/haproxy/conf.d/hand.cfg", "listen hand\n    bind *:6433\n");
+    let second = "    pg-two:\n      vars:\n        pg_cluster: pg-two\n        pg_services: \
+        [{name: primary, src_port: 6433, check_url: /primary, selector: '[]'}]\n      hosts:\n        \
+        10.10.10.21: {pg_seq: 1, pg_role: primary}\n";
+    let both = format!("{HOSTS}{second}");
+    let clusters = ["-c", "pg-test", "-c", "pg-two"];
+    let planned = root.plan(&both, &clusters);
+    assert_eq!(code(&planned), 1, "{}", err(&planned));
+    assert!(out(&planned).contains("pg-test-primary.cfg") && !out(&planned).contains("pg-two"), "{}", out(&planned));
+    let applied = root.apply(&both, &clusters);
+    assert_eq!(code(&applied), 1, "{}", err(&applied));
+    assert!(err(&applied).contains("6433") && err(&applied).contains("hand.cfg"), "{}", err(&applied));
+    assert!(root.has("pg-test-primary") && !root.has("pg-two-primary"));
+    let kept = |name: &str| root.read(&format!("/var/lib/pgsvc/clusters/{name}.json")).is_some();
+    assert!(kept("pg-test") && !kept("pg-two"), "only what is installed is kept");
+    let alone = root.apply(&both, &["-c", "pg-two"]);
+    assert!(code(&alone) == 1 && err(&alone).contains("nothing was changed"), "{}", err(&alone));
+}
+
+#[test]
 fn json_reports_have_the_documented_fields() {
     let root = Root::empty();
     let report: Value = serde_json::from_slice(&root.plan(HOSTS, &["--format", "json"]).stdout).unwrap();

@@ -69,6 +69,7 @@ fn check(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Erro
 fn install(node: &Node<'_>, model: &Model, daemon: &dyn Daemon, report: &mut Report) -> Result<(), Errors> {
     let templates = node.templates(model)?;
     let tx = Transaction::begin(node.sys, &node.paths.state_dir, LOCK).inspect_err(|_| report.code = "busy".into())?;
+    kept::settle(node, tx.recovered())?;
     if let crate::transaction::Recovered::RolledBack(files) = tx.recovered() {
         report.warnings.push(format!("an unfinished run was undone first ({} files)", files.len()));
     }
@@ -166,6 +167,7 @@ fn attempt(
         Vec::new()
     };
     kept::originals(node, &plan)?;
+    kept::prepare(node, model)?;
     let put = match tx.install(daemon, &plan) {
         Ok(put) => put,
         Err(failure) => {
@@ -180,6 +182,7 @@ fn attempt(
                 more.0.into_iter().for_each(|e| errors.push(e));
             }
             kept::journal(node, model, "failed");
+            kept::discard(node)?;
             return Err(Refused { errors, touched: failure.touched });
         }
     };
@@ -191,15 +194,15 @@ fn attempt(
         report.msg = format!("this run made {} worse; {}", list(&worse), if undone.is_ok() { "the old configuration is back and serves" } else { "rolling back failed as well" });
         report.verify = results;
         kept::journal(node, model, "rolled back");
+        kept::discard(node)?;
         report.failed = true;
         return undone.map_err(|errors| Refused { errors, touched: true });
     }
     // From here on the new set serves, whatever else fails.
     report.planned(&plan);
     report.msg = summary(&plan, "");
+    kept::promote(node)?;
     put.keep()?;
-    kept::outgoing(node)?;
-    kept::request(node, model)?;
     kept::journal(node, model, "installed");
     if looks {
         ports::conclude(report, results, model.options.verify);

@@ -15,6 +15,7 @@ use crate::inventory::cluster::{self, Cluster};
 use crate::inventory::member;
 use crate::plan::{FileChange, Plan};
 use crate::request::{self, Model, Request, State};
+use crate::transaction::Recovered;
 use crate::{selector, value};
 use crate::verify::deadline::Deadline;
 use crate::verify::patroni::{self, Api};
@@ -29,13 +30,54 @@ fn previous(node: &Node<'_>) -> PathBuf {
     node.paths.state_dir.join("clusters.previous")
 }
 
-/// Keeps the requests of the set that a new one takes the place of.
+/// The requests of a set that is being installed: a run that is killed after the set is proven is completed with them.
+fn next(node: &Node<'_>) -> PathBuf {
+    node.paths.state_dir.join("clusters.next")
+}
+
+/// Writes down what is to be kept once the model's set is.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn prepare(node: &Node<'_>, model: &Model) -> Result<(), Error> {
+    let requests = read_all(node, &dir(node))?;
+    write_all(node, &next(node), &requests)?;
+    request_in(node, model, &next(node))
+}
+
+/// What was prepared, if anything was, is the node's from now on, and what it had is what a rollback goes back to.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn promote(node: &Node<'_>) -> Result<(), Error> {
+    if node.sys.stat(&next(node)).ok().flatten().is_none() {
+        return Ok(());
+    }
+    let (now, then) = (read_all(node, &next(node))?, read_all(node, &dir(node))?);
+    write_all(node, &previous(node), &then)?;
+    write_all(node, &dir(node), &now)?;
+    discard(node)
+}
+
+/// Forgets what was prepared.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn discard(node: &Node<'_>) -> Result<(), Error> {
+    let next = next(node);
+    node.sys.remove_dir_all(&next).map_err(|e| failed("remove", &next, &e))
+}
+
+/// After an earlier run was found unfinished, its requests go where its files went. Needs the lock.
 ///
 /// # Errors
 /// When they cannot be written.
-pub fn outgoing(node: &Node<'_>) -> Result<(), Error> {
-    let requests = read_all(node, &dir(node))?;
-    write_all(node, &previous(node), &requests)
+pub fn settle(node: &Node<'_>, found: &Recovered) -> Result<(), Error> {
+    match found {
+        Recovered::Busy => Ok(()),
+        Recovered::Completed => promote(node),
+        Recovered::Nothing | Recovered::RolledBack(_) => discard(node),
+    }
 }
 
 /// After a rollback the earlier requests are the node's, and the others those to go back to.
@@ -75,8 +117,11 @@ fn write_all(node: &Node<'_>, dir: &Path, requests: &[(String, Vec<u8>)]) -> Res
 /// # Errors
 /// When it cannot be written.
 pub fn request(node: &Node<'_>, model: &Model) -> Result<(), Error> {
-    let dir = dir(node);
-    make_dir(node, &dir)?;
+    request_in(node, model, &dir(node))
+}
+
+fn request_in(node: &Node<'_>, model: &Model, dir: &Path) -> Result<(), Error> {
+    make_dir(node, dir)?;
     for (name, args) in model.kept.iter().filter(|(n, _)| model.clusters.contains_key(n)) {
         let path = dir.join(format!("{name}.json"));
         if model.state == State::Absent {
@@ -287,6 +332,8 @@ fn selector_names(services: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::Paths;
+    use crate::host::fake::FakeSystem;
     use crate::request::from_arguments;
 
     #[test]
@@ -334,5 +381,24 @@ mod tests {
         let (_, kept) = arguments(&request).remove(0);
         let again = from_arguments(kept.as_object().unwrap()).unwrap();
         assert_eq!((&again.options, again.hosts.len()), (&request.options, 1));
+    }
+
+    #[test]
+    fn they_go_where_the_files_went() {
+        let sys = FakeSystem::default();
+        let node = Node { sys: &sys, paths: Paths::default(), rooted: false };
+        let is = |dir: PathBuf| read_all(&node, &dir).unwrap().into_iter().map(|(_, text)| text).collect::<Vec<_>>().concat();
+        let set = |dir: PathBuf, text: &str| write_all(&node, &dir, &[("pg-test.json".into(), text.into())]).unwrap();
+        set(dir(&node), "old");
+        set(next(&node), "new");
+        settle(&node, &Recovered::RolledBack(Vec::new())).unwrap();
+        assert_eq!((is(dir(&node)), is(next(&node))), ("old".into(), Vec::new()), "undone");
+        set(next(&node), "new");
+        settle(&node, &Recovered::Completed).unwrap();
+        assert_eq!((is(dir(&node)), is(previous(&node))), ("new".into(), "old".into()), "completed");
+        settle(&node, &Recovered::Completed).unwrap();
+        assert_eq!(is(dir(&node)), b"new", "nothing was prepared");
+        swap(&node).unwrap();
+        assert_eq!((is(dir(&node)), is(previous(&node))), ("old".into(), "new".into()), "rolled back");
     }
 }

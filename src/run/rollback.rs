@@ -28,6 +28,7 @@ pub fn rollback(node: &Node<'_>, model: Option<&Model>) -> Report {
 
 fn run(node: &Node<'_>, model: Option<&Model>, report: &mut Report) -> Result<(), Errors> {
     let tx = Transaction::begin(node.sys, &node.paths.state_dir, Duration::from_secs(120))?;
+    super::kept::settle(node, tx.recovered())?;
     let Some(changes) = transaction::previous(node.sys, &node.paths.state_dir)? else {
         return Err(Error::new("rollback", "there is no earlier set on this node").into());
     };

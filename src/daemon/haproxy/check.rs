@@ -94,7 +94,7 @@ pub(super) fn alerts(text: &str) -> Vec<String> {
 pub(super) fn latest(journal: &str) -> Vec<String> {
     let begins = |l: &&str| l.starts_with("Reloading ") || l.starts_with("Starting ");
     let lines: Vec<&str> = journal.lines().collect();
-    let since = lines.iter().rposition(|l| begins(&l)).unwrap_or(0);
+    let since = lines.iter().rposition(begins).unwrap_or(0);
     alerts(&lines.iter().skip(since).copied().collect::<Vec<_>>().join("\n"))
 }
 

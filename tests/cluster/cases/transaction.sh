@@ -127,7 +127,7 @@ files() { (find /etc/haproxy /etc/systemd/system/haproxy.service.d -type f -prin
     find /etc/haproxy /etc/systemd/system/haproxy.service.d -type f -exec sha256sum {} + | sort) | sha256sum; }
 running() { echo show info | socat -t2 - UNIX-CONNECT:/run/haproxy/admin.sock | sed -n 's/^description: //p'; }
 now() { sed 's/\.//; s/ .*//' /proc/uptime; }
-declare -A is
+declare -A is one=([a]=extra [b]=other)
 began=$(now)
 pgsvc apply -i /root/b.yml >/dev/null 2>&1
 is[$(files)]=b
@@ -153,6 +153,9 @@ for ((i = 1; i <= $1; i++)); do
     if [[ $how == apply && $got != "$want" ]]; then echo "run $i: the next apply left $got"; exit 1; fi
     # A start before HAProxy's checks: verify waits for the ports.
     pgsvc verify -i /root/$got.yml --timeout 10 >/tmp/said 2>&1 || { cat /tmp/said; echo "run $i: the ports of $got do not serve after a kill at $wait ms and $how"; exit 1; }
+    # What the node keeps of the request went where the files went.
+    pgsvc verify --timeout 10 >/tmp/said 2>&1 || { cat /tmp/said; echo "run $i: the kept request is not that of $got after a kill at $wait ms and $how"; exit 1; }
+    grep -qw "${one[$got]}" /tmp/said || { cat /tmp/said; echo "run $i: the kept request is not that of $got"; exit 1; }
     hash=$(sed -n 's/^ *description //p' /etc/haproxy/conf.d/00-pgsvc.cfg)
     [[ $(running) == "$hash" ]] || { echo "run $i: files are $hash, $(running) runs after a kill at $wait ms and $how"; exit 1; }
     if [[ $got == "$has" ]]; then outcome=old; else outcome=new; fi
