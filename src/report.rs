@@ -78,29 +78,23 @@ impl Change {
     }
 }
 
-/// Hides what follows a word that says a secret comes: hashes too, which can be guessed at leisure.
+/// Hides what follows a word that says a secret comes, to the line's end: hashes too, which can be guessed at leisure,
+/// and secrets of several words.
 pub fn mask(text: &str) -> String {
-    const SECRETS: [&str; 4] = ["password", "insecure-password", "auth", "stats auth"];
-    let line = |l: &str| {
-        let words: Vec<&str> = l.split_whitespace().collect();
-        let hit = words.windows(2).find_map(|w| match w {
-            ["password" | "insecure-password", secret] => Some((*secret).to_owned()),
-            ["auth", pair] if pair.contains(':') => Some((*pair).to_owned()),
+    let secret_from = |l: &str| {
+        let words: Vec<(usize, &str)> = l.split_whitespace().map(|w| (w.as_ptr() as usize - l.as_ptr() as usize, w)).collect();
+        words.windows(2).find_map(|pair| match pair {
+            [(_, "password" | "insecure-password"), (at, _)] => Some(*at),
+            [(_, "auth"), (at, pair)] if pair.contains(':') => Some(*at),
+            [(_, word), (at, _)] if word.eq_ignore_ascii_case("authorization") => Some(*at),
             _ => None,
-        });
-        match hit {
-            Some(secret) => l.replace(&secret, "********"),
-            None => l.to_owned(),
-        }
+        })
     };
-    if !SECRETS.iter().any(|s| text.contains(s)) {
-        return text.to_owned();
-    }
-    let mut out: String = text.lines().map(line).collect::<Vec<_>>().join("\n");
-    if text.ends_with('\n') {
-        out.push('\n');
-    }
-    out
+    let line = |l: &str| match secret_from(l).and_then(|at| l.get(..at)) {
+        Some(head) => format!("{head}********"),
+        None => l.to_owned(),
+    };
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
 impl Report {
@@ -234,9 +228,12 @@ mod tests {
 
     #[test]
     fn secrets_never_show_in_a_diff() {
-        let text = "userlist x\n    user admin password $6$salt$hash\n  stats auth admin:hunter2\n    http-request auth realm x\n";
+        let text = "userlist x\n    user admin password $6$salt$hash\n  stats auth admin:hunter2\n    http-request auth realm x\n    \
+            user two insecure-password \"two words\"\n  http-check send hdr Authorization \"Basic aHVudGVyMg==\"\n";
         let masked = mask(text);
-        assert!(!masked.contains("$6$") && !masked.contains("hunter2"), "{masked}");
+        for secret in ["$6$", "hunter2", "two", "words", "aHVudGVyMg"] {
+            assert!(!masked.replace("user two", "").contains(secret), "{secret}: {masked}");
+        }
         assert!(masked.contains("user admin password ********\n") && masked.contains("auth realm x"), "{masked}");
         assert_eq!(mask("global\n"), "global\n");
     }

@@ -3,13 +3,18 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::Serialize;
-use serde_json::Value;
 
-use crate::error::{Error, Errors};
+
+use crate::error::Errors;
 use crate::inventory::cluster::Cluster;
 use crate::inventory::member::Member;
-use crate::selector::{self, Candidates, Selector};
 use crate::service::{CheckPort, Service, ServerOptions, Source, Target};
+
+mod names;
+mod scenarios;
+pub use names::collisions;
+use names::own_name;
+use scenarios::Scenarios;
 
 /// Whose word counts for a member's role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -187,22 +192,6 @@ pub fn cluster(cluster: &Cluster, roles: RoleSource) -> Result<Vec<ResolvedServi
     errors.finish(resolved)
 }
 
-/// Names of the node's own: the stats page, and the file with the hash.
-const RESERVED: [&str; 2] = ["pgsvc-stats", "00-pgsvc"];
-
-/// A listener's name that something else has or makes: HAProxy refuses two of one name.
-fn own_name<'a>(errors: &mut Errors, s: &ResolvedService, others: impl IntoIterator<Item = &'a ResolvedService>) {
-    let place = || format!("service '{}' of {}", s.service, s.cluster);
-    if RESERVED.contains(&s.listener.as_str()) {
-        errors.push(Error::new(place(), format!("makes the listener '{}', which is a name of the node's own", s.listener))
-            .hint("rename the service"));
-    }
-    for other in others.into_iter().filter(|o| o.may_make(&s.listener)) {
-        let what = format!("makes the listener '{}', which is a backend of service '{}' of {}", s.listener, other.service, other.cluster);
-        errors.push(Error::new(place(), what).hint("rename one of the two services"));
-    }
-}
-
 fn one(cluster: &Cluster, service: &Service, scenarios: &Scenarios) -> Result<ResolvedService, Errors> {
     let place = format!("service '{}' of {}", service.name, cluster.name);
     let mut errors = Errors::default();
@@ -280,118 +269,6 @@ fn server(m: &Member, service: &Service, as_primary: Option<Tier>, as_replica: O
         patroni_ssl: m.patroni_ssl,
         pg_port: m.pg_port,
     }
-}
-
-/// The members under every distribution of the live roles that matters: each member that changes roles is primary once.
-struct Scenarios {
-    seqs: Vec<u64>,
-    changes: Vec<bool>,
-    /// Who is primary (an index), and the members as they then are.
-    all: Vec<(Option<usize>, Candidates)>,
-}
-
-impl Scenarios {
-    fn new(members: &[Member], roles: RoleSource) -> Self {
-        let changes: Vec<bool> =
-            members.iter().map(|m| roles == RoleSource::Patroni && m.changes_role()).collect();
-        let inventory: Option<usize> = members.iter().position(|m| m.role == "primary");
-        let mut primaries: Vec<Option<usize>> =
-            changes.iter().enumerate().filter(|(_, c)| **c).map(|(i, _)| Some(i)).collect();
-        // The inventory's own primary first: members whose role is fixed are judged by that scenario.
-        primaries.sort_by_key(|p| *p != inventory);
-        if primaries.len() < 2 {
-            primaries.push(None);
-        }
-        let as_written = |m: &Member| m.vars.clone();
-        let all = if changes.contains(&true) {
-            primaries.into_iter().map(|p| (p, Candidates::new(&scenario(members, &changes, p)))).collect()
-        } else {
-            vec![(inventory, Candidates::new(&members.iter().map(as_written).collect::<Vec<_>>()))]
-        };
-        Self { seqs: members.iter().map(|m| m.seq).collect(), changes, all }
-    }
-
-    /// For each member: selected as primary, selected as replica. For a member of a fixed role both are the same.
-    fn choose(&self, cluster: &str, text: &str) -> Result<Vec<(bool, bool)>, Error> {
-        let selector = Selector::compile(text)?;
-        // An expression that does not look at roles gives the same answer in every scenario.
-        let names = selector::identifiers(text);
-        let blind = !names.iter().any(|n| n == "pg_role") && !selector::needs_all_variables(text);
-        let mut rows: Vec<(Option<usize>, Vec<bool>)> = Vec::new();
-        for (primary, candidates) in &self.all {
-            let found = selector.select(candidates)?;
-            let row = self.seqs.iter().map(|s| found.iter().any(|f| f.seq == *s && f.cluster == cluster)).collect();
-            rows.push((*primary, row));
-            if blind {
-                break;
-            }
-        }
-        let at = |row: Option<&(Option<usize>, Vec<bool>)>, i: usize| row.and_then(|(_, r)| r.get(i)).copied();
-        let answer = |i: usize, changes: bool| {
-            let first = at(rows.first(), i).unwrap_or(false);
-            if blind || !changes {
-                return (first, first);
-            }
-            let as_primary = at(rows.iter().find(|(p, _)| *p == Some(i)), i).unwrap_or(first);
-            let as_replica = at(rows.iter().find(|(p, _)| *p != Some(i)), i).unwrap_or(first);
-            (as_primary, as_replica)
-        };
-        Ok(self.changes.iter().enumerate().map(|(i, c)| answer(i, *c)).collect())
-    }
-}
-
-fn scenario(members: &[Member], changes: &[bool], primary: Option<usize>) -> Vec<crate::inventory::Vars> {
-    let role = |i: usize, m: &Member| match (changes.get(i), primary == Some(i)) {
-        (Some(true), true) => "primary".to_owned(),
-        (Some(true), false) => "replica".to_owned(),
-        _ => m.role.clone(),
-    };
-    let with_role = |(i, m): (usize, &Member)| {
-        let mut vars = m.vars.clone();
-        vars.insert("pg_role".into(), Value::from(role(i, m)));
-        vars
-    };
-    members.iter().enumerate().map(with_role).collect()
-}
-
-/// The listeners whose backends may have this name.
-fn namesakes(name: &str) -> impl Iterator<Item = &str> {
-    let digits = name.trim_end_matches(|c: char| c.is_ascii_digit());
-    let check = digits.strip_suffix("-check");
-    [name.strip_suffix("-backup"), check, check.and_then(|c| c.strip_suffix("-backup"))].into_iter().flatten()
-}
-
-/// What two clusters on one node cannot have in common: a port on a common address, and a listener's name.
-/// Returns the later cluster's name with the error.
-pub fn collisions(services: &[ResolvedService]) -> Vec<(String, Error)> {
-    let mut found = Vec::new();
-    let mut names: std::collections::BTreeMap<&str, &ResolvedService> = std::collections::BTreeMap::new();
-    let mut ports: std::collections::BTreeMap<u16, Vec<(&SocketAddr, &ResolvedService)>> =
-        std::collections::BTreeMap::new();
-    let listeners: std::collections::BTreeMap<&str, &ResolvedService> =
-        services.iter().map(|s| (s.listener.as_str(), s)).collect();
-    for s in services {
-        let mut errors = Errors::default();
-        own_name(&mut errors, s, namesakes(&s.listener).filter_map(|n| listeners.get(n).copied()));
-        found.extend(errors.0.into_iter().map(|e| (s.cluster.clone(), e)));
-        let place = format!("service '{}' of {}", s.service, s.cluster);
-        if let Some(other) = names.insert(&s.listener, s) {
-            let what = format!("makes the listener '{}', and so does service '{}' of {}", s.listener, other.service, other.cluster);
-            found.push((s.cluster.clone(), Error::new(&place, what).hint("rename one of the clusters or services")));
-        }
-        for bind in &s.binds {
-            let taken = ports.entry(bind.port()).or_default();
-            for (addr, other) in taken.iter().filter(|(_, o)| o.cluster != s.cluster) {
-                if addr.ip() == bind.ip() || addr.ip().is_unspecified() || bind.ip().is_unspecified() {
-                    let what = format!("listens on {bind}, and so does service '{}' of {} ({addr})", other.service, other.cluster);
-                    found.push((s.cluster.clone(), Error::new(&place, what)
-                        .hint("give each cluster on this load balancer ports, or an address (src_ip), of its own")));
-                }
-            }
-            taken.push((bind, s));
-        }
-    }
-    found
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use super::*;
 use crate::inventory::Vars;
 use crate::inventory::cluster::{Overrides, build};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn hosts(list: &Value) -> Vec<(String, Vars)> {
     list.as_array().unwrap().iter().map(|h| (h["host"].as_str().unwrap().to_owned(), h.as_object().unwrap().clone())).collect()

@@ -96,19 +96,6 @@ impl ServerOptions {
         });
         words.collect::<Vec<_>>().join(" ")
     }
-
-    /// The longest time, in milliseconds, in which checks must have changed a server's state: for verification's
-    /// patience, not for HAProxy.
-    pub fn settle_ms(&self) -> u64 {
-        let time = |k: &str| self.get(k).and_then(|v| value::duration_ms(k, v).ok());
-        let inter = time("inter").unwrap_or(2000);
-        let fast = time("fastinter").unwrap_or(inter);
-        let down = time("downinter").unwrap_or(inter);
-        let times = |k: &str| self.get(k).and_then(|v| v.parse::<u64>().ok()).unwrap_or(3).saturating_sub(1);
-        let fall = inter.saturating_add(fast.saturating_mul(times("fall")));
-        let rise = down.saturating_add(fast.saturating_mul(times("rise")));
-        fall.max(rise)
-    }
 }
 
 /// Reads an options string.
@@ -188,7 +175,6 @@ mod tests {
         let options = parse(TEXT).unwrap();
         assert_eq!(options.line(), TEXT.strip_suffix(" weight 100").unwrap());
         assert_eq!(options.weight(), Some(100));
-        assert_eq!(options.settle_ms(), 7000);
     }
 
     #[test]

@@ -1,0 +1,63 @@
+//! What services on one load balancer cannot have in common: a listener's name, a port on a common address.
+
+use std::net::SocketAddr;
+
+use crate::error::{Error, Errors};
+
+use super::ResolvedService;
+
+/// Names of the node's own: the stats page, and the file with the hash.
+const RESERVED: [&str; 2] = ["pgsvc-stats", "00-pgsvc"];
+
+/// A listener's name that something else has or makes: HAProxy refuses two of one name.
+pub(super) fn own_name<'a>(errors: &mut Errors, s: &ResolvedService, others: impl IntoIterator<Item = &'a ResolvedService>) {
+    let place = || format!("service '{}' of {}", s.service, s.cluster);
+    if RESERVED.contains(&s.listener.as_str()) {
+        errors.push(Error::new(place(), format!("makes the listener '{}', which is a name of the node's own", s.listener))
+            .hint("rename the service"));
+    }
+    for other in others.into_iter().filter(|o| o.may_make(&s.listener)) {
+        let what = format!("makes the listener '{}', which is a backend of service '{}' of {}", s.listener, other.service, other.cluster);
+        errors.push(Error::new(place(), what).hint("rename one of the two services"));
+    }
+}
+
+/// The listeners whose backends may have this name.
+fn namesakes(name: &str) -> impl Iterator<Item = &str> {
+    let digits = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let check = digits.strip_suffix("-check");
+    [name.strip_suffix("-backup"), check, check.and_then(|c| c.strip_suffix("-backup"))].into_iter().flatten()
+}
+
+/// What two clusters on one node cannot have in common: a port on a common address, and a listener's name.
+/// Returns the later cluster's name with the error.
+pub fn collisions(services: &[ResolvedService]) -> Vec<(String, Error)> {
+    let mut found = Vec::new();
+    let mut names: std::collections::BTreeMap<&str, &ResolvedService> = std::collections::BTreeMap::new();
+    let mut ports: std::collections::BTreeMap<u16, Vec<(&SocketAddr, &ResolvedService)>> =
+        std::collections::BTreeMap::new();
+    let listeners: std::collections::BTreeMap<&str, &ResolvedService> =
+        services.iter().map(|s| (s.listener.as_str(), s)).collect();
+    for s in services {
+        let mut errors = Errors::default();
+        own_name(&mut errors, s, namesakes(&s.listener).filter_map(|n| listeners.get(n).copied()));
+        found.extend(errors.0.into_iter().map(|e| (s.cluster.clone(), e)));
+        let place = format!("service '{}' of {}", s.service, s.cluster);
+        if let Some(other) = names.insert(&s.listener, s) {
+            let what = format!("makes the listener '{}', and so does service '{}' of {}", s.listener, other.service, other.cluster);
+            found.push((s.cluster.clone(), Error::new(&place, what).hint("rename one of the clusters or services")));
+        }
+        for bind in &s.binds {
+            let taken = ports.entry(bind.port()).or_default();
+            for (addr, other) in taken.iter().filter(|(_, o)| o.cluster != s.cluster) {
+                if addr.ip() == bind.ip() || addr.ip().is_unspecified() || bind.ip().is_unspecified() {
+                    let what = format!("listens on {bind}, and so does service '{}' of {} ({addr})", other.service, other.cluster);
+                    found.push((s.cluster.clone(), Error::new(&place, what)
+                        .hint("give each cluster on this load balancer ports, or an address (src_ip), of its own")));
+                }
+            }
+            taken.push((bind, s));
+        }
+    }
+    found
+}
