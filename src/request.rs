@@ -298,8 +298,11 @@ pub fn model_apart(request: Request) -> Result<Model, Errors> {
     let empty = Vec::new();
     for name in &request.clusters {
         if request.state == State::Absent {
-            // Its members may be gone from the inventory already.
-            model.clusters.insert(name.clone(), ResolvedCluster::gone(name));
+            // Its members may be gone from the inventory already, and so nobody has looked at the name yet.
+            match value::word("pg_cluster", &Value::from(name.as_str()), "-_.", 63) {
+                Ok(_) => drop(model.clusters.insert(name.clone(), ResolvedCluster::gone(name))),
+                Err(e) => drop(model.failed.insert(name.clone(), e.into())),
+            }
             continue;
         }
         let mine = by_cluster.get(name).unwrap_or(&empty);

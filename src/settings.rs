@@ -105,7 +105,8 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn get(&mut self, name: &str) -> Option<Value> {
         let name = format!("{}{name}", self.prefix);
-        match needed(self.vars, &name, &self.place) {
+        let host = self.place.trim_start_matches("node '").trim_end_matches('\'');
+        match needed(self.vars, &name, host) {
             Ok(v) => value::given(v.as_ref()).cloned(),
             Err(e) => {
                 self.errors.push(e);

@@ -82,3 +82,11 @@ fn the_tables_hold_what_they_promise() {
     println!("{} kinds of bad input: {inventories} inventories, {tasks} tasks", inventories + tasks);
     assert!(inventories >= 40 && tasks >= 40);
 }
+
+#[test]
+fn a_pipe_in_an_inventorys_directory_is_not_waited_for() {
+    let dir = tempfile::TempDir::new().unwrap();
+    nix::unistd::mkfifo(&dir.path().join("hosts"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let output = run(&["explain", "-i", dir.path().to_str().unwrap()]);
+    assert!(code(&output) == 1 && err(&output).contains("hosts: is no regular file"), "{}", err(&output));
+}

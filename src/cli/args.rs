@@ -264,7 +264,7 @@ pub fn stdin() -> Result<Vec<u8>, Error> {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn inventory(sys: &dyn System, path: &PathBuf) -> Result<Inventory, Errors> {
+pub fn inventory(sys: &dyn System, path: &std::path::Path) -> Result<Inventory, Errors> {
     if path.as_os_str() == "-" {
         return inventory::from_bytes("stdin", &stdin()?);
     }

@@ -82,3 +82,11 @@ fn a_machine_is_found_by_its_name_before_its_address_before_the_names_first_labe
     assert_eq!(at("db2", "10.9.9.9").unwrap(), "db2.test");
     assert!(at("db1", "10.9.9.9").unwrap_err().to_string().contains("may be 'db1.prod' or 'db1.test'"));
 }
+
+#[test]
+fn what_goes_is_a_cluster_by_its_name_and_no_path() {
+    let a = args(json!({"state": "absent", "members": [member("10.0.0.1", "../../x", 1), member("10.0.0.2", "b", 1)]}));
+    let m = model(from_arguments(&a).unwrap()).unwrap();
+    assert_eq!(m.clusters.keys().collect::<Vec<_>>(), ["b"]);
+    assert_eq!((m.failed.len(), m.kept.len()), (1, 1));
+}

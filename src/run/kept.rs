@@ -293,6 +293,10 @@ fn cluster_arguments(request: &Request, name: &str) -> Value {
     let one = |(host, vars): &&(String, Vars)| {
         let mut kept: Vars = vars.iter().filter(|(k, _)| needed(k)).map(|(k, v)| (k.clone(), v.clone())).collect();
         kept.insert("inventory_hostname".into(), host.clone().into());
+        // As the cluster's own variables: what a run said of one cluster must not be said of another when the requests
+        // of a node are read as one.
+        let lists = [("pg_services", &o.services), ("pg_services_extra", &o.services_extra), ("pg_default_services", &o.default_services)];
+        kept.extend(lists.into_iter().filter_map(|(name, list)| Some((name.to_owned(), list.clone()?))));
         Value::Object(kept)
     };
     let members: Vec<Value> = own.iter().map(one).collect();
@@ -303,9 +307,6 @@ fn cluster_arguments(request: &Request, name: &str) -> Value {
     let path = |p: &Option<PathBuf>| p.as_ref().map(|p| p.display().to_string().into());
     let mut args = json!({"members": members, "node": node, "clusters": [name]});
     let options = [
-        ("services", o.services.clone()),
-        ("services_extra", o.services_extra.clone()),
-        ("default_services", o.default_services.clone()),
         ("verify_user", request.options.user.clone().map(Value::from)),
         ("verify_password", Some(request.options.password.0.clone().into())),
         ("verify_database", request.options.database.clone().map(Value::from)),
@@ -354,6 +355,20 @@ mod tests {
         assert_eq!(one.clusters["a"].services, two.clusters["a"].services);
         assert_eq!(one.clusters["a"].services[0].servers[0].weight, 7);
         assert_eq!(one.node, two.node);
+    }
+
+    #[test]
+    fn what_one_run_said_of_its_cluster_is_not_said_of_another() {
+        let sys = crate::host::fake::FakeSystem::default();
+        let node = Node { sys: &sys, paths: crate::daemon::Paths::default(), rooted: false };
+        for (cluster, port) in [("a", 6001), ("b", 6002)] {
+            let args = json!({"members": [{"inventory_hostname": "10.0.0.1", "pg_cluster": cluster, "pg_seq": 1}],
+                "services": [{"name": "x", "src_port": port, "selector": "[]"}]});
+            super::request(&node, &request::model(from_arguments(args.as_object().unwrap()).unwrap()).unwrap()).unwrap();
+        }
+        let model = request::model(load(&node, &[], &Vars::new()).unwrap()).unwrap();
+        let ports: Vec<u16> = model.clusters.values().flat_map(|c| &c.services).map(|s| s.port()).collect();
+        assert_eq!((ports, model.failed.len()), (vec![6001, 6002], 0));
     }
 
     #[test]

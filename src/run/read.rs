@@ -83,7 +83,7 @@ fn pristine(node: &Node<'_>, content: &[u8]) -> bool {
 
 fn pristine_by_rpm(node: &Node<'_>, path: &str) -> bool {
     // A file of no package would show no difference either.
-    if !ask(node, &["rpm", "-qf", path]).is_some_and(|out| out.code == 0) {
+    if ask(node, &["rpm", "-qf", path]).is_none_or(|out| out.code != 0) {
         return false;
     }
     let Some(out) = ask(node, &["rpm", "-Vf", path]) else { return false };

@@ -104,6 +104,7 @@ fn variables() -> Vec<Case> {
         case("a cluster that is a map", hosts("pg_cluster: pg-test", "pg_cluster: {a: 1}"), &["pg_cluster"]),
         case("an address with a keyword", hosts("pg_seq: 2", "pg_seq: 2, ansible_host: 'a b'").replace("10.10.10.12", "db2"), &["db2", "ansible_host", "' '"]),
         case("a template where a value is needed", hosts("pg_seq: 2", "pg_seq: '{{ n }}'"), &["'pg_seq'", "10.10.10.12", "Jinja"]),
+        case("a template for the node's own password", hosts("open sesame", "{{ vault }}"), &["variable 'haproxy_admin_password' of host '10.10.10.11': is a Jinja"]),
         case("a template that a selector needs", service("name: x, src_port: 5440, selector: '[? tier ]'").replace("pg_seq: 2", "pg_seq: 2, tier: '{{ t }}'"), &["'tier'", "10.10.10.12", "Jinja"]),
         case("a VIP that is none", shared("vip_address: 10.10.10"), &["vip_address", "'10.10.10'"]),
         case("an admin password with a newline", hosts("open sesame'", "x', haproxy_client_timeout: 1s").replace("'x'", "\"x\\ny\""), &["haproxy_admin_password", "control character"]),

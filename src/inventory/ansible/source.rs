@@ -17,6 +17,10 @@ pub trait Source {
     /// # Errors
     /// `ErrorKind::NotFound` where nothing is there, else why it cannot be listed.
     fn list(&self, path: &Path) -> io::Result<Option<Vec<String>>>;
+    /// Whether it is a device, a pipe or a socket, which may never end.
+    fn endless(&self, _: &Path) -> bool {
+        false
+    }
 }
 
 /// The node's files.
@@ -37,6 +41,10 @@ impl Source for &dyn System {
             },
             Kind::File | Kind::Other => Ok(None),
         }
+    }
+
+    fn endless(&self, path: &Path) -> bool {
+        self.stat(path).is_ok_and(|s| s.is_some_and(|s| s.kind == Kind::Other))
     }
 }
 
