@@ -20,6 +20,8 @@ pub use answers::Info;
 /// Older ones lack what the rendered configuration relies on.
 const OLDEST: (u32, u32) = (2, 4);
 const ASK: Duration = Duration::from_millis(500);
+const EXEC: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(5);
 
 /// HAProxy on a node, under systemd or as a master process of its own.
 pub struct Haproxy<'a> {
@@ -166,8 +168,15 @@ impl<'a> Haproxy<'a> {
         Ok(pid.filter(|pid| ports::name(self.sys, *pid) == "haproxy"))
     }
 
+    /// While a master executes itself anew for a reload, the kernel shows none for some milliseconds.
     fn command_line(&self, pid: u32) -> Vec<String> {
-        let bytes = self.sys.read(Path::new(&format!("/proc/{pid}/cmdline"))).unwrap_or_default();
+        let read = || self.sys.read(Path::new(&format!("/proc/{pid}/cmdline"))).unwrap_or_default();
+        let start = self.sys.now();
+        let mut bytes = read();
+        while bytes.is_empty() && self.sys.now().saturating_sub(start) < EXEC {
+            self.sys.sleep(POLL);
+            bytes = read();
+        }
         bytes.split(|b| *b == 0).map(|arg| String::from_utf8_lossy(arg).into_owned()).collect()
     }
 }

@@ -6,7 +6,7 @@ play() { (cd "$REPO" && lab run ansible-playbook -i "$LAB_ROOT/play.yml" "$@"); 
 all_hosts() {
     local node word
     for node in "${MEMBERS[@]}"; do
-        for word; do grep -qE "^$node +: .*\b$word\b" <<<"$out" || fail "$node has not $word"; done
+        for word; do grep -qE "^$node +: .*\b$word\b" <<<"${out:-}" || fail "$node has not $word"; done
     done
 }
 play_inventory() {
@@ -56,7 +56,7 @@ case_play_keeps_secrets() {
     # Patroni's and pgbouncer's own files hold the monitoring login too.
     found=$(on node1 "grep -rlsF lab-monitor /etc/haproxy /etc/systemd /usr/local/lib /var/lib/pgsvc /var/lib/haproxy /tmp /var/tmp /root/.ansible /run/haproxy /run/systemd/system || true" </dev/null)
     same "$found" /var/lib/pgsvc/clusters/pg-test.json "files with the password"
-    same "$(on node1 stat -c '%a %U' /var/lib/pgsvc/clusters/pg-test.json </dev/null)" "600 root" "the kept request"
+    same "$(on node1 stat -c '%a:%U' /var/lib/pgsvc/clusters/pg-test.json </dev/null)" 600:root "the kept request"
 }
 
 case_play_removes() {

@@ -22,6 +22,21 @@ case_unit_reload_and_restart_by_hand() {
     must 0 on node1 pgsvc verify --timeout 10
 }
 
+# While the master executes itself anew, it has no command line for a moment: no reason to restart it.
+case_unit_plan_while_others_reload() {
+    fresh lb1
+    both "$(first)" "$(second)" | put lb1 inv.yml
+    must 0 on lb1 pgsvc apply -i /root/inv.yml
+    put lb1 reloads.sh <<'END'
+master=$(systemctl show -p MainPID --value haproxy)
+(while kill -USR2 "$master"; do sleep 0.04; done) &
+trap "kill $!" EXIT
+for ((i = 0; i < 40; i++)); do pgsvc plan -i /root/inv.yml; done
+END
+    must 0 on lb1 "bash /root/reloads.sh 2>&1 | grep -E 'restart|error' || :"
+    says_not 'restart|error'
+}
+
 case_unit_serves_after_boot() {
     fresh lb1
     both "$(first)" "$(second)" | put lb1 inv.yml
