@@ -77,7 +77,11 @@ pub fn ports(results: &[PortResult], verbose: bool) -> String {
     // A member's trouble is that of many ports: it is told once.
     let mut below: Vec<(String, Vec<String>)> = Vec::new();
     for r in results {
-        let leads = if r.status == Status::Unproven { "not asked (no login)".to_owned() } else { names(&r.found) };
+        let leads = match r.status {
+            _ if r.is_elsewhere() => "not asked (not here)".to_owned(),
+            Status::Unproven => "not asked (no login)".to_owned(),
+            _ => names(&r.found),
+        };
         rows.push(vec![r.cluster.clone(), r.service.clone(), r.address.clone(), status(r.status).to_owned(), names(&r.expected), leads]);
         let notes = r.notes.iter().filter(|n| (verbose || r.status != Status::Ok) && !r.why.contains(n));
         for text in r.why.iter().map(|w| format!("wrong: {w}")).chain(notes.map(|n| format!("note: {n}"))) {

@@ -1,5 +1,7 @@
 //! Expectation × observation → a verdict per port. Pure: no sockets, no clock.
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 
 use crate::resolve::{Expectation, ResolvedService, Server, Tier};
@@ -117,6 +119,23 @@ pub struct PortResult {
     /// Wrong by where the port leads, not by the members' own trouble.
     #[serde(skip)]
     pub misled: bool,
+}
+
+const ELSEWHERE: &str = "this node does not have ";
+
+impl PortResult {
+    /// Nobody connected: another node has the address. What is wrong without a connection stays wrong.
+    pub fn not_asked(&mut self, address: IpAddr) {
+        if self.status != Status::Wrong {
+            self.status = Status::Unproven;
+        }
+        self.notes.push(format!("{ELSEWHERE}{address} now; whoever has it must be asked"));
+    }
+
+    /// Whether it is another node's to answer for this port now.
+    pub fn is_elsewhere(&self) -> bool {
+        self.notes.iter().any(|n| n.starts_with(ELSEWHERE))
+    }
 }
 
 /// One port with everything seen of it.

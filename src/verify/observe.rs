@@ -70,15 +70,16 @@ enum Answered {
 pub fn look(l: &Look<'_>, targets: &[Target<'_>]) -> Vec<PortResult> {
     let deadline = Deadline::after(l.sys, PROBE.saturating_mul(3));
     let (seen, rows) = members(l, targets, deadline);
+    let own = own_addresses(l, targets);
     let mut jobs = Vec::new();
     for t in targets {
         for s in &t.services {
             for bind in &s.binds {
-                jobs.push((t.cluster, *s, address(l, *bind)));
+                jobs.push((t.cluster, *s, place(l.remote, own.as_deref(), *bind)));
             }
         }
     }
-    parallel(&jobs, WORKERS, |(cluster, service, addr)| port(l, cluster, service, *addr, &seen, &rows, deadline))
+    parallel(&jobs, WORKERS, |(cluster, service, place)| port(l, cluster, service, *place, &seen, &rows, deadline))
 }
 
 /// Repeats the look at ports that are not right until they are, or patience ends.
@@ -110,14 +111,40 @@ pub fn until_right(l: &Look<'_>, targets: &[Target<'_>], patience: Deadline) -> 
     }
 }
 
-fn address(l: &Look<'_>, bind: SocketAddr) -> SocketAddr {
-    let ip = match (bind.ip(), l.remote) {
+/// Where a bind is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Here(SocketAddr),
+    /// On an address that another node has now (a virtual one, most often): an answer would be that node's.
+    Elsewhere(SocketAddr),
+}
+
+/// The node's own addresses, where any bind's place depends on them.
+fn own_addresses(l: &Look<'_>, targets: &[Target<'_>]) -> Option<Vec<IpAddr>> {
+    let mut binds = targets.iter().flat_map(|t| &t.services).flat_map(|s| &s.binds);
+    if l.remote.is_some() || !binds.any(|b| is_explicit(b.ip())) {
+        return None;
+    }
+    // A node that cannot tell is asked as before: the connection will show.
+    l.sys.addresses().ok()
+}
+
+/// All of the loopback network is the node's, whether or not an interface lists each address.
+fn is_explicit(ip: IpAddr) -> bool {
+    !ip.is_unspecified() && !ip.is_loopback()
+}
+
+fn place(remote: Option<IpAddr>, own: Option<&[IpAddr]>, bind: SocketAddr) -> Place {
+    if is_explicit(bind.ip()) && remote.is_none() && own.is_some_and(|own| !own.contains(&bind.ip())) {
+        return Place::Elsewhere(bind);
+    }
+    let ip = match (bind.ip(), remote) {
         (ip, _) if !ip.is_unspecified() => ip,
         (_, Some(remote)) => remote,
         (IpAddr::V4(_), None) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         (IpAddr::V6(_), None) => IpAddr::V6(Ipv6Addr::LOCALHOST),
     };
-    SocketAddr::new(ip, bind.port())
+    Place::Here(SocketAddr::new(ip, bind.port()))
 }
 
 /// Asks every member everything that any of its ports needs to know, each thing once.
@@ -285,37 +312,48 @@ fn port(
     l: &Look<'_>,
     cluster: &Cluster,
     service: &ResolvedService,
-    addr: SocketAddr,
+    place: Place,
     seen: &BTreeMap<String, Seen>,
     rows: &Result<Vec<ProxyRow>, String>,
     deadline: Deadline,
 ) -> PortResult {
+    let (Place::Here(addr) | Place::Elsewhere(addr)) = place;
     let mut evidence = Evidence { service, address: addr.to_string(), members: candidates(service, seen, rows), contacts: Vec::new(), outsiders: Vec::new() };
     for m in cluster.members.iter().filter(|m| service.servers.iter().all(|s| s.instance != m.instance)) {
         if let Some(s) = seen.get(&m.instance) {
             evidence.outsiders.push((m.instance.clone(), s.state.postgres.clone()));
         }
     }
-    let names = judge(&evidence).expected;
-    let expected = names.len();
-    for _ in 0..enough(&service.servers.iter().filter(|s| names.contains(&s.instance)).collect::<Vec<_>>()) {
-        let one = contact(l, addr, deadline.within(l.sys, PROBE));
-        let session = matches!(one, Contact::Session(_));
-        evidence.contacts.push(one);
-        let reached = judge(&evidence).found.len();
-        // Without a session, a second connection tells nothing new.
-        if !session || reached >= expected.max(1) && evidence.contacts.len() >= expected {
-            break;
-        }
+    if place == Place::Here(addr) {
+        connect(l, addr, &mut evidence, deadline);
     }
     let mut result = judge(&evidence);
     judge_empty(&evidence, &mut result);
+    if place == Place::Elsewhere(addr) {
+        result.not_asked(addr.ip());
+    }
     if let Err(why) = rows
         && !why.is_empty()
     {
         result.notes.push(format!("HAProxy's own view is missing ({why})"));
     }
     result
+}
+
+/// Connects until every member that must be reached was, or had its turns.
+fn connect(l: &Look<'_>, addr: SocketAddr, evidence: &mut Evidence<'_>, deadline: Deadline) {
+    let names = judge(evidence).expected;
+    let expected = names.len();
+    for _ in 0..enough(&evidence.service.servers.iter().filter(|s| names.contains(&s.instance)).collect::<Vec<_>>()) {
+        let one = contact(l, addr, deadline.within(l.sys, PROBE));
+        let session = matches!(one, Contact::Session(_));
+        evidence.contacts.push(one);
+        let reached = judge(evidence).found.len();
+        // Without a session, a second connection tells nothing new.
+        if !session || reached >= expected.max(1) && evidence.contacts.len() >= expected {
+            break;
+        }
+    }
 }
 
 fn candidates<'a>(service: &'a ResolvedService, seen: &'a BTreeMap<String, Seen>, rows: &Result<Vec<ProxyRow>, String>) -> Vec<Candidate<'a>> {
@@ -352,5 +390,54 @@ fn by_hand(r: &ProxyRow, server: &Server) -> bool {
         stats::Status::Maint => !r.status_text.contains("resolution"),
         stats::Status::Drain => server.weight > 0,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::fake::FakeSystem;
+    use crate::inventory::Vars;
+    use crate::inventory::cluster::{Overrides, build};
+    use crate::resolve::{RoleSource, cluster};
+    use serde_json::{Value, json};
+
+    fn pg_test() -> Cluster {
+        let vars: Vars = json!({"pg_cluster": "pg-test", "pg_seq": 1, "pg_role": "primary"}).as_object().unwrap().clone();
+        build("pg-test", &[("127.0.0.1", &vars)], &Overrides { services: None::<Value>, ..Overrides::default() }).unwrap()
+    }
+
+    fn looking(sys: &FakeSystem) -> Look<'_> {
+        Look { sys, login: None, remote: None, stats_socket: None, ca: BTreeMap::new() }
+    }
+
+    #[test]
+    fn an_address_of_another_node_is_not_asked_from_here() {
+        let at = |a: &str| a.parse::<SocketAddr>().unwrap();
+        let own: [IpAddr; 1] = ["10.0.0.1".parse().unwrap()];
+        let here = |remote: Option<IpAddr>, bind| place(remote, remote.is_none().then_some(&own[..]), at(bind));
+        let lb = Some("10.0.0.7".parse().unwrap());
+        assert_eq!(here(None, "10.0.0.9:1"), Place::Elsewhere(at("10.0.0.9:1")));
+        assert_eq!(here(None, "10.0.0.1:1"), Place::Here(at("10.0.0.1:1")));
+        assert_eq!(here(None, "127.0.0.2:1"), Place::Here(at("127.0.0.2:1")));
+        assert_eq!(here(None, "[::]:1"), Place::Here(at("[::1]:1")));
+        assert_eq!(here(lb, "10.0.0.9:1"), Place::Here(at("10.0.0.9:1")));
+        assert_eq!(here(lb, "0.0.0.0:1"), Place::Here(at("10.0.0.7:1")));
+        assert_eq!(place(None, None, at("10.0.0.9:1")), Place::Here(at("10.0.0.9:1")));
+    }
+
+    #[test]
+    fn a_port_on_a_virtual_address_that_is_away_is_unproven_unless_it_is_known_to_be_wrong() {
+        let (sys, c) = (FakeSystem::default(), pg_test());
+        let mut services = cluster(&c, RoleSource::Patroni).unwrap();
+        services.retain(|s| s.service == "offline");
+        services.iter_mut().for_each(|s| {
+            s.binds = vec!["10.0.0.9:5438".parse().unwrap()];
+            s.servers.clear();
+        });
+        let results = look(&looking(&sys), &[Target { cluster: &c, services: services.iter().collect() }]);
+        let r = results.first().unwrap();
+        assert_eq!(r.status, Status::Unproven, "{r:?}");
+        assert!(r.is_elsewhere() && r.notes.iter().any(|n| n == "this node does not have 10.0.0.9 now; whoever has it must be asked"), "{r:?}");
     }
 }
