@@ -247,6 +247,13 @@ impl Candidate<'_> {
         }
     }
 
+    /// Taken out by hand of the active tier alone: the backup tier asks for no role of a member that is active in the
+    /// other one (`Server::when`), and serves from it once nobody else is active.
+    fn lingers(&self) -> bool {
+        let has = |tier: Tier, by_hand: bool| self.view.iter().any(|v| v.tier == tier && v.by_hand == by_hand && (by_hand || v.up));
+        has(Tier::Active, true) && has(Tier::Backup, false)
+    }
+
     fn role_word(&self) -> &str {
         match &self.state.api {
             Ok(api) => &api.role,
@@ -332,17 +339,21 @@ fn objection(e: &Evidence<'_>, serving: &[&Candidate<'_>], name: &str, known: bo
     if serving.iter().any(|m| m.server.instance == name) {
         return None;
     }
-    let tier = e.members.iter().find(|m| m.server.instance == name).and_then(Candidate::tier_now);
+    let member = e.members.iter().find(|m| m.server.instance == name);
+    let tier = member.and_then(Candidate::tier_now);
     let role = if who.in_recovery { "a replica" } else { "the primary" };
     Some(match (serving.is_empty(), tier) {
         (false, Some(Tier::Backup)) => {
             let names: Vec<_> = serving.iter().map(|m| m.server.instance.as_str()).collect();
             format!("leads to {name} ({role}), a backup, while {} can serve", names.join(", "))
         }
+        _ if member.is_some_and(Candidate::lingers) => format!("leads to {name} ({role}), {LINGERS}"),
         (_, None) => format!("leads to {name} ({role}), which does not belong to it in that role"),
         _ => format!("leads to {name} ({role}), whose health check fails"),
     })
 }
+
+const LINGERS: &str = "taken out by hand of the active tier, but the backup tier still has it";
 
 /// More connections than this prove little more.
 const MOST_CONTACTS: usize = 128;
@@ -391,7 +402,9 @@ fn views(e: &Evidence<'_>, serving: &[&Candidate<'_>], tier: Option<Tier>, resul
                 result.why.push(format!("HAProxy has {name} {}, and it is well", v.status));
             }
             let may = m.serves(v.tier) || v.tier == Tier::Backup && tier == Some(Tier::Active);
-            if v.up && !may && m.server.weight > 0 {
+            if v.up && !may && v.tier == Tier::Backup && m.lingers() {
+                result.why.push(format!("{name} is {LINGERS}"));
+            } else if v.up && !may && m.server.weight > 0 {
                 let by_check = || m.check.as_ref().err().cloned();
                 let why = m.trouble().or_else(by_check).unwrap_or_else(|| format!("it is {}", m.role_word()));
                 result.why.push(format!("HAProxy has {name} {}, and it must not serve: {why}", v.status));

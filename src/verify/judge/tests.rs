@@ -57,13 +57,18 @@ impl World {
     }
 
     fn judge(&self, name: &str, contacts: Vec<Contact>, views: &[(usize, Tier, bool)]) -> PortResult {
+        let view = |(n, tier, up): &(usize, Tier, bool)| {
+            (*n, View { tier: *tier, up: *up, by_hand: false, status: if *up { "UP" } else { "DOWN" }.into() })
+        };
+        self.judge_views(name, contacts, &views.iter().map(view).collect::<Vec<_>>())
+    }
+
+    fn judge_views(&self, name: &str, contacts: Vec<Contact>, views: &[(usize, View)]) -> PortResult {
         let service = self.service(name);
         let index = |s: &Server| self.states.iter().position(|m| m.instance == s.instance).unwrap();
         let members = service.servers.iter().map(|server| {
             let i = index(server);
-            let view = views.iter().filter(|(n, _, _)| *n == i + 1)
-                .map(|(_, tier, up)| View { tier: *tier, up: *up, by_hand: false, status: if *up { "UP" } else { "DOWN" }.into() })
-                .collect();
+            let view = views.iter().filter(|(n, _)| *n == i + 1).map(|(_, v)| v.clone()).collect();
             Candidate { server, state: &self.states[i], check: self.check(name, i), target: self.targets[i].clone(), view }
         });
         let members = members.collect();
@@ -240,4 +245,24 @@ fn a_member_of_little_weight_is_given_the_time_its_turn_takes() {
     weigh(&mut w, 1);
     let r = w.judge("replica", vec![who(1, false); MOST_CONTACTS - 28], &[]);
     assert!(r.status == Status::Ok && says(&r, "its weight is 1 of 101"), "{r:?}");
+}
+
+#[test]
+fn a_drained_member_that_the_backup_tier_still_has_is_explained() {
+    let w = world(1);
+    let view = |tier, up, by_hand, status: &str| View { tier, up, by_hand, status: status.into() };
+    let drained = (2, view(Tier::Active, false, true, "DRAIN"));
+    let others = [1, 3].map(|n| (n, view(Tier::Backup, true, false, "UP")));
+    let mut views = vec![drained.clone(), (2, view(Tier::Backup, true, false, "UP"))];
+    views.extend(others.clone());
+    let r = w.judge_views("replica", vec![who(1, false), who(2, true), who(3, true)], &views);
+    let text = "pg-test-2 (a replica), taken out by hand of the active tier, but the backup tier still has it";
+    assert!(r.status == Status::Wrong && says(&r, text) && says(&r, "pg-test-2 is taken out by hand (DRAIN)"), "{r:?}");
+    assert!(!says(&r, "health check") && !says(&r, "must not serve"), "{r:?}");
+    assert_eq!(r.expected, ["pg-test-1", "pg-test-3"]);
+    // Drained in both tiers, it is out.
+    views = vec![drained, (2, view(Tier::Backup, false, true, "DRAIN"))];
+    views.extend(others);
+    let r = w.judge_views("replica", vec![who(1, false), who(3, true)], &views);
+    assert_eq!(r.status, Status::Ok, "{r:?}");
 }
