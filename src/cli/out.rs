@@ -73,12 +73,25 @@ fn status(s: Status) -> &'static str {
 /// The verified ports, a line each; below them what is wrong and what is worth knowing.
 pub fn ports(results: &[PortResult], verbose: bool) -> String {
     let names = |list: &[String]| if list.is_empty() { "nobody".to_owned() } else { list.join(", ") };
-    let mut rows = vec![["CLUSTER", "SERVICE", "ADDRESS", "STATUS", "MUST LEAD TO", "LEADS TO"].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        ["CLUSTER", "SERVICE", "ADDRESS", "STATUS", "MUST LEAD TO", "LEADS TO"].map(str::to_owned).to_vec(),
+    ];
     // A member's trouble is that of many ports: it is told once.
     let mut below: Vec<(String, Vec<String>)> = Vec::new();
     for r in results {
-        let leads = if r.status == Status::Unproven { "not asked (no login)".to_owned() } else { names(&r.found) };
-        rows.push(vec![r.cluster.clone(), r.service.clone(), r.address.clone(), status(r.status).to_owned(), names(&r.expected), leads]);
+        let leads = match r.status {
+            _ if r.is_elsewhere() => "not asked (not here)".to_owned(),
+            Status::Unproven => "not asked (no login)".to_owned(),
+            _ => names(&r.found),
+        };
+        rows.push(vec![
+            r.cluster.clone(),
+            r.service.clone(),
+            r.address.clone(),
+            status(r.status).to_owned(),
+            names(&r.expected),
+            leads,
+        ]);
         let notes = r.notes.iter().filter(|n| (verbose || r.status != Status::Ok) && !r.why.contains(n));
         for text in r.why.iter().map(|w| format!("wrong: {w}")).chain(notes.map(|n| format!("note: {n}"))) {
             let port = format!("{}-{}", r.cluster, r.service);
@@ -108,7 +121,8 @@ pub fn diff(c: &Change) -> String {
         ChangeKind::Attributes => return format!("{}: mode or owner\n", c.path),
     };
     let diff = similar::TextDiff::from_lines(&c.before, &c.after);
-    let text = diff.unified_diff().context_radius(3).header(&c.path, &format!("{} ({kind})", c.path)).to_string();
+    let text =
+        diff.unified_diff().context_radius(3).header(&c.path, &format!("{} ({kind})", c.path)).to_string();
     let paint = |l: &str| match l.as_bytes().first() {
         Some(b'+') => colour(l, "32"),
         Some(b'-') => colour(l, "31"),
@@ -151,8 +165,35 @@ mod tests {
 
     #[test]
     fn a_diff_names_file_and_kind() {
-        let c = Change { path: "/x".into(), kind: ChangeKind::Replace, before: "a\nb\n".into(), after: "a\nc\n".into() };
+        let c = Change {
+            path: "/x".into(),
+            kind: ChangeKind::Replace,
+            before: "a\nb\n".into(),
+            after: "a\nc\n".into(),
+        };
         let text = diff(&c);
         assert!(text.contains("--- /x\n+++ /x (changed)\n") && text.contains("-b\n+c\n"), "{text}");
+    }
+
+    #[test]
+    fn a_port_that_was_not_asked_says_why() {
+        let mut r = PortResult {
+            cluster: "pg-test".into(),
+            service: "primary".into(),
+            port: 5433,
+            address: "10.0.0.9:5433".into(),
+            status: Status::Unproven,
+            tier: None,
+            expected: vec!["pg-test-1".into()],
+            found: Vec::new(),
+            why: Vec::new(),
+            notes: Vec::new(),
+            misled: false,
+        };
+        assert!(ports(std::slice::from_ref(&r), false).contains("pg-test-1     not asked (no login)\n"));
+        r.not_asked(std::net::IpAddr::from([10, 0, 0, 9]));
+        let text = ports(&[r], false);
+        assert!(text.contains("pg-test-1     not asked (not here)\n"), "{text}");
+        assert!(text.contains("note: this node does not have 10.0.0.9 now"), "{text}");
     }
 }

@@ -18,7 +18,12 @@ use crate::verify::tls::TlsConfig;
 ///
 /// # Errors
 /// Credentials that cannot be used (a CA file that cannot be read).
-pub fn verify(node: &Node<'_>, model: &Model, remote: Option<IpAddr>, patience: Duration) -> Result<Vec<PortResult>, crate::error::Error> {
+pub fn verify(
+    node: &Node<'_>,
+    model: &Model,
+    remote: Option<IpAddr>,
+    patience: Duration,
+) -> Result<Vec<PortResult>, crate::error::Error> {
     let login = login(node, &model.options)?;
     let mut ca = BTreeMap::new();
     for path in model.clusters.values().filter_map(|c| c.cluster.patroni_ca.clone()) {
@@ -28,8 +33,11 @@ pub fn verify(node: &Node<'_>, model: &Model, remote: Option<IpAddr>, patience: 
     }
     let stats_socket = if remote.is_some() { None } else { stats_socket(node) };
     let l = Look { sys: node.sys, login, remote, stats_socket, ca };
-    let targets: Vec<Target<'_>> =
-        model.clusters.values().map(|c| Target { cluster: &c.cluster, services: c.services.iter().collect() }).collect();
+    let targets: Vec<Target<'_>> = model
+        .clusters
+        .values()
+        .map(|c| Target { cluster: &c.cluster, services: c.services.iter().collect() })
+        .collect();
     Ok(until_right(&l, &targets, Deadline::after(node.sys, patience)))
 }
 
@@ -41,7 +49,9 @@ fn stats_socket(node: &Node<'_>) -> Option<std::path::PathBuf> {
     }
     let dir = node.paths.config.parent()?;
     let mut files: Vec<_> = node.sys.list(dir).unwrap_or_default().into_iter().map(|n| dir.join(n)).collect();
-    files.extend(node.sys.list(&node.paths.conf_d).unwrap_or_default().into_iter().map(|n| node.paths.conf_d.join(n)));
+    files.extend(
+        node.sys.list(&node.paths.conf_d).unwrap_or_default().into_iter().map(|n| node.paths.conf_d.join(n)),
+    );
     files.retain(|p| p.extension().is_some_and(|e| e == "cfg"));
     let socket = |text: String| {
         let mut words = text.lines().map(|l| l.split_whitespace().collect::<Vec<_>>());
@@ -50,7 +60,10 @@ fn stats_socket(node: &Node<'_>) -> Option<std::path::PathBuf> {
             _ => None,
         })
     };
-    files.iter().filter_map(|p| node.sys.read(p).ok()).find_map(|bytes| socket(String::from_utf8_lossy(&bytes).into_owned()))
+    files
+        .iter()
+        .filter_map(|p| node.sys.read(p).ok())
+        .find_map(|bytes| socket(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// How to log in; `None` without a user.
@@ -64,14 +77,23 @@ pub fn login(node: &Node<'_>, o: &Options) -> Result<Option<Login>, crate::error
         SslMode::Prefer => TlsMode::Prefer,
         SslMode::Require => TlsMode::Require,
         SslMode::VerifyFull => {
-            let wrong = |what: String| crate::error::Error::new("verify_sslrootcert", what).hint("verify-full needs the CA's PEM file");
+            let wrong = |what: String| {
+                crate::error::Error::new("verify_sslrootcert", what)
+                    .hint("verify-full needs the CA's PEM file")
+            };
             let path = o.ssl_root_cert.as_ref().ok_or_else(|| wrong("is not set".into()))?;
             let pem = node.sys.read(path).map_err(|e| wrong(format!("{}: {e}", path.display())))?;
             TlsMode::VerifyFull(TlsConfig::verified(&pem, None).map_err(|e| wrong(e.to_string()))?)
         }
     };
     let password = (!o.password.0.is_empty()).then(|| o.password.0.clone());
-    Ok(Some(Login { user, password, database: o.database.clone().unwrap_or_else(|| "postgres".into()), tls, cleartext: false }))
+    Ok(Some(Login {
+        user,
+        password,
+        database: o.database.clone().unwrap_or_else(|| "postgres".into()),
+        tls,
+        cleartext: false,
+    }))
 }
 
 /// What `verify` says: looked at, nothing touched.
@@ -92,22 +114,96 @@ pub fn report(node: &Node<'_>, model: &Model, remote: Option<IpAddr>, patience: 
 pub fn conclude(report: &mut Report, results: Vec<PortResult>, mode: VerifyMode) {
     report.verify = results;
     let wrong = report.wrong().count();
-    let all = report.verify.len();
-    let unproven = report.verify.iter().filter(|r| r.status == Status::Unproven).count();
     if wrong > 0 {
         report.failed |= mode == VerifyMode::Fail;
-        report.msg = join(&report.msg, &format!("{wrong} of {all} ports wrong"));
+        report.msg = join(&report.msg, &format!("{wrong} of {} ports wrong", report.verify.len()));
         if mode == VerifyMode::Report {
             let lines: Vec<String> = report.wrong().map(crate::report::wrong_line).collect();
             report.warnings.extend(lines);
         }
-    } else if unproven > 0 {
-        report.msg = join(&report.msg, &format!("{all} ports as expected, {unproven} of them unproven: no credentials"));
     } else {
-        report.msg = join(&report.msg, &format!("{all} ports verified"));
+        report.msg = join(&report.msg, &tally(&report.verify));
     }
+}
+
+/// Ports none of which is wrong, counted by what is proven of them: an empty or unasked one is not "verified".
+fn tally(results: &[PortResult]) -> String {
+    let count = |what: &dyn Fn(&PortResult) -> bool| results.iter().filter(|r| what(r)).count();
+    let all = results.len();
+    let elsewhere = count(&PortResult::is_elsewhere);
+    let unproven = count(&|r| r.status == Status::Unproven && !r.is_elsewhere());
+    let empty = count(&|r| r.status == Status::Empty);
+    let of_all = |n: usize| if n == all { format!("{n} ports") } else { format!("{n} of {all} ports") };
+    let mut text = if unproven > 0 {
+        let n = of_all(count(&|r| !r.is_elsewhere()));
+        format!("{n} as expected, {unproven} of them unproven: no credentials")
+    } else {
+        format!("{} verified", of_all(count(&|r| r.status == Status::Ok)))
+    };
+    if elsewhere > 0 {
+        text.push_str(&format!(", {elsewhere} not asked (another node has the address)"));
+    }
+    if empty > 0 {
+        text.push_str(&format!(", {empty} empty (nobody is meant to serve it)"));
+    }
+    text
 }
 
 fn join(a: &str, b: &str) -> String {
     if a.is_empty() { b.to_owned() } else { format!("{a}, {b}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(status: Status) -> PortResult {
+        PortResult {
+            cluster: "a".into(),
+            service: "b".into(),
+            port: 1,
+            address: "x".into(),
+            status,
+            tier: None,
+            expected: Vec::new(),
+            found: Vec::new(),
+            why: Vec::new(),
+            notes: Vec::new(),
+            misled: false,
+        }
+    }
+
+    fn away() -> PortResult {
+        let mut r = port(Status::Ok);
+        r.not_asked(IpAddr::from([10, 0, 0, 9]));
+        r
+    }
+
+    #[test]
+    fn only_what_is_proven_counts_as_verified() {
+        use Status::{Empty, Ok, Unproven};
+        let of = |statuses: &[Status]| statuses.iter().copied().map(port).collect::<Vec<_>>();
+        assert_eq!(tally(&of(&[Ok; 4])), "4 ports verified");
+        let empty = "1 empty (nobody is meant to serve it)";
+        assert_eq!(tally(&of(&[Ok, Ok, Ok, Empty])), format!("3 of 4 ports verified, {empty}"));
+        let unproven = "2 ports as expected, 1 of them unproven: no credentials";
+        assert_eq!(tally(&of(&[Unproven, Empty])), format!("{unproven}, {empty}"));
+        let elsewhere = "1 not asked (another node has the address)";
+        assert_eq!(tally(&[port(Ok), away()]), format!("1 of 2 ports verified, {elsewhere}"));
+        let some = [port(Unproven), port(Ok), away()];
+        assert_eq!(
+            tally(&some),
+            format!("2 of 3 ports as expected, 1 of them unproven: no credentials, {elsewhere}")
+        );
+    }
+
+    #[test]
+    fn a_wrong_port_fails_the_run_unless_it_is_only_to_be_reported() {
+        let mut r = Report::default();
+        conclude(&mut r, vec![port(Status::Wrong), port(Status::Ok)], VerifyMode::Fail);
+        assert!(r.failed && r.msg == "1 of 2 ports wrong" && r.warnings.is_empty(), "{r:?}");
+        let mut r = Report::default();
+        conclude(&mut r, vec![port(Status::Wrong)], VerifyMode::Report);
+        assert!(!r.failed && r.warnings.len() == 1, "{r:?}");
+    }
 }

@@ -1,7 +1,8 @@
+use super::sessions::MOST_CONTACTS;
 use super::*;
 use crate::inventory::Vars;
 use crate::inventory::cluster::{Overrides, build};
-use crate::resolve::{RoleSource, cluster};
+use crate::resolve::{Expectation, RoleSource, Server, cluster};
 use serde_json::{Value, json};
 
 /// A three-node cluster (1 and 2 change roles, 3 is offline) with its services and what its members say.
@@ -18,7 +19,13 @@ fn who(seq: i64, in_recovery: bool) -> Contact {
 
 fn member(seq: i64, leader: bool) -> MemberState {
     let role = if leader { "primary" } else { "replica" };
-    let api = ApiState { role: role.into(), leader, state: "running".into(), system: Some("s".into()), ..ApiState::default() };
+    let api = ApiState {
+        role: role.into(),
+        leader,
+        state: "running".into(),
+        system: Some("s".into()),
+        ..ApiState::default()
+    };
     MemberState { instance: format!("pg-test-{seq}"), api: Ok(api), postgres: who(seq, !leader) }
 }
 
@@ -30,7 +37,8 @@ fn world(leader: i64) -> World {
         })
         .to_vec();
     let view: Vec<_> = hosts.iter().map(|(n, v)| (n.as_str(), v)).collect();
-    let built = build("pg-test", &view, &Overrides { services: None::<Value>, ..Overrides::default() }).unwrap();
+    let built =
+        build("pg-test", &view, &Overrides { services: None::<Value>, ..Overrides::default() }).unwrap();
     World {
         services: cluster(&built, RoleSource::Patroni).unwrap(),
         states: (1..=3).map(|i| member(i, i == leader)).collect(),
@@ -57,17 +65,37 @@ impl World {
     }
 
     fn judge(&self, name: &str, contacts: Vec<Contact>, views: &[(usize, Tier, bool)]) -> PortResult {
+        let view = |(n, tier, up): &(usize, Tier, bool)| {
+            (
+                *n,
+                View { tier: *tier, up: *up, by_hand: false, status: if *up { "UP" } else { "DOWN" }.into() },
+            )
+        };
+        self.judge_views(name, contacts, &views.iter().map(view).collect::<Vec<_>>())
+    }
+
+    fn judge_views(&self, name: &str, contacts: Vec<Contact>, views: &[(usize, View)]) -> PortResult {
         let service = self.service(name);
         let index = |s: &Server| self.states.iter().position(|m| m.instance == s.instance).unwrap();
         let members = service.servers.iter().map(|server| {
             let i = index(server);
-            let view = views.iter().filter(|(n, _, _)| *n == i + 1)
-                .map(|(_, tier, up)| View { tier: *tier, up: *up, by_hand: false, status: if *up { "UP" } else { "DOWN" }.into() })
-                .collect();
-            Candidate { server, state: &self.states[i], check: self.check(name, i), target: self.targets[i].clone(), view }
+            let view = views.iter().filter(|(n, _)| *n == i + 1).map(|(_, v)| v.clone()).collect();
+            Candidate {
+                server,
+                state: &self.states[i],
+                check: self.check(name, i),
+                target: self.targets[i].clone(),
+                view,
+            }
         });
         let members = members.collect();
-        let e = Evidence { service, address: "x".into(), members, contacts, outsiders: vec![("pg-test-9".into(), who(9, true))] };
+        let e = Evidence {
+            service,
+            address: "x".into(),
+            members,
+            contacts,
+            outsiders: vec![("pg-test-9".into(), who(9, true))],
+        };
         let mut result = judge(&e);
         judge_empty(&e, &mut result);
         result
@@ -82,7 +110,11 @@ fn says(r: &PortResult, part: &str) -> bool {
 fn a_port_that_leads_to_every_active_member_is_right() {
     let w = world(1);
     let r = w.judge("primary", vec![who(1, false)], &[(1, Tier::Active, true), (2, Tier::Active, false)]);
-    assert_eq!((r.status, r.expected.clone(), r.found.clone()), (Status::Ok, vec!["pg-test-1".to_owned()], vec!["pg-test-1 (primary)".to_owned()]), "{r:?}");
+    assert_eq!(
+        (r.status, r.expected.clone(), r.found.clone()),
+        (Status::Ok, vec!["pg-test-1".to_owned()], vec!["pg-test-1 (primary)".to_owned()]),
+        "{r:?}"
+    );
     assert_eq!(w.judge("replica", vec![who(2, true)], &[]).status, Status::Ok);
     assert_eq!(w.judge("offline", vec![who(3, true)], &[]).status, Status::Ok);
 }
@@ -151,11 +183,16 @@ fn causes_are_told_apart() {
     assert!(r.status == Status::Wrong && says(&r, "no leader"), "{r:?}");
 
     let mut w = world(0);
-    if let Ok(api) = &mut w.states[0].api { api.state = "stopped".into(); }
+    if let Ok(api) = &mut w.states[0].api {
+        api.state = "stopped".into();
+    }
     w.states[0].postgres = Contact::Failed("connection refused".into());
     w.targets[0] = Contact::Failed("connection refused".into());
     let r = w.judge("primary", vec![Contact::Closed], &[]);
-    assert!(says(&r, "no leader") && says(&r, "pg-test-1: Patroni says it is stopped (connection refused)"), "{r:?}");
+    assert!(
+        says(&r, "no leader") && says(&r, "pg-test-1: Patroni says it is stopped (connection refused)"),
+        "{r:?}"
+    );
 
     let mut w = world(1);
     w.targets[0] = Contact::Full("53300: too many connections".into());
@@ -163,7 +200,9 @@ fn causes_are_told_apart() {
     assert!(r.status == Status::Wrong && says(&r, "full"), "{r:?}");
 
     let mut w = world(1);
-    if let Ok(api) = &mut w.states[1].api { api.stale = Some("timeline 1, leader 2".into()); }
+    if let Ok(api) = &mut w.states[1].api {
+        api.stale = Some("timeline 1, leader 2".into());
+    }
     let r = w.judge("replica", vec![who(2, true)], &[]);
     assert!(r.status == Status::Ok && says(&r, "pg-test-2: stale replica"), "{r:?}");
 
@@ -175,7 +214,10 @@ fn causes_are_told_apart() {
 #[test]
 fn strangers_are_named() {
     let w = world(1);
-    assert!(says(&w.judge("offline", vec![who(3, true), who(9, true)], &[]), "pg-test-9, which is not a member"));
+    assert!(says(
+        &w.judge("offline", vec![who(3, true), who(9, true)], &[]),
+        "pg-test-9, which is not a member"
+    ));
     let foreign = Contact::Session(Who { start: 5, system: Some("other".into()), in_recovery: false });
     assert!(says(&w.judge("primary", vec![foreign], &[]), "foreign cluster (system identifier other)"));
 }
@@ -184,10 +226,14 @@ fn strangers_are_named() {
 fn a_view_that_contradicts_the_members_is_wrong() {
     let w = world(1);
     let r = w.judge("primary", vec![who(1, false)], &[(1, Tier::Active, true), (2, Tier::Active, true)]);
-    assert!(r.status == Status::Wrong && says(&r, "HAProxy has pg-test-2 UP, and it must not serve"), "{r:?}");
+    assert!(
+        r.status == Status::Wrong && says(&r, "HAProxy has pg-test-2 UP, and it must not serve"),
+        "{r:?}"
+    );
     let r = w.judge("primary", vec![who(1, false)], &[(1, Tier::Active, false)]);
     assert!(says(&r, "HAProxy has pg-test-1 DOWN, and it is well"), "{r:?}");
-    let backups_up = [(1, Tier::Backup, true), (2, Tier::Backup, true), (3, Tier::Backup, true), (2, Tier::Active, true)];
+    let backups_up =
+        [(1, Tier::Backup, true), (2, Tier::Backup, true), (3, Tier::Backup, true), (2, Tier::Active, true)];
     assert_eq!(w.judge("replica", vec![who(2, true)], &backups_up).status, Status::Ok);
 }
 
@@ -207,7 +253,9 @@ fn nobody_serving_is_right_only_where_nobody_is_meant_to() {
     assert_eq!(r.status, Status::Empty, "{r:?}");
     let mut w = world(0);
     for s in &mut w.states {
-        if let Ok(api) = &mut s.api { api.standby_cluster = true; }
+        if let Ok(api) = &mut s.api {
+            api.standby_cluster = true;
+        }
     }
     assert_eq!(w.judge("primary", vec![Contact::Closed], &[]).status, Status::Empty);
     let mut w = world(1);
@@ -234,10 +282,35 @@ fn a_member_of_little_weight_is_given_the_time_its_turn_takes() {
         servers.filter(|m| m.instance == "pg-test-3").for_each(|m| m.weight = weight);
     };
     weigh(&mut w, 10);
-    let backups: Vec<&Server> = w.service("replica").servers.iter().filter(|m| m.instance != "pg-test-2").collect();
+    let backups: Vec<&Server> =
+        w.service("replica").servers.iter().filter(|m| m.instance != "pg-test-2").collect();
     assert_eq!((enough(&backups), enough(&backups[..1])), (24, 5));
     assert_eq!(w.judge("replica", vec![who(1, false); 11], &[]).status, Status::Wrong);
     weigh(&mut w, 1);
     let r = w.judge("replica", vec![who(1, false); MOST_CONTACTS - 28], &[]);
     assert!(r.status == Status::Ok && says(&r, "its weight is 1 of 101"), "{r:?}");
+}
+
+#[test]
+fn a_drained_member_that_the_backup_tier_still_has_is_explained() {
+    let w = world(1);
+    let view = |tier, up, by_hand, status: &str| View { tier, up, by_hand, status: status.into() };
+    let drained = (2, view(Tier::Active, false, true, "DRAIN"));
+    let others = [1, 3].map(|n| (n, view(Tier::Backup, true, false, "UP")));
+    let mut views = vec![drained.clone(), (2, view(Tier::Backup, true, false, "UP"))];
+    views.extend(others.clone());
+    let r = w.judge_views("replica", vec![who(1, false), who(2, true), who(3, true)], &views);
+    let text =
+        "pg-test-2 (a replica), taken out by hand of the active tier, but the backup tier still has it";
+    assert!(
+        r.status == Status::Wrong && says(&r, text) && says(&r, "pg-test-2 is taken out by hand (DRAIN)"),
+        "{r:?}"
+    );
+    assert!(!says(&r, "health check") && !says(&r, "must not serve"), "{r:?}");
+    assert_eq!(r.expected, ["pg-test-1", "pg-test-3"]);
+    // Drained in both tiers, it is out.
+    views = vec![drained, (2, view(Tier::Backup, false, true, "DRAIN"))];
+    views.extend(others);
+    let r = w.judge_views("replica", vec![who(1, false), who(3, true)], &views);
+    assert_eq!(r.status, Status::Ok, "{r:?}");
 }
