@@ -50,7 +50,7 @@ pub struct MemberState {
     pub instance: String,
     /// Patroni's answer, or why there is none.
     pub api: Result<ApiState, String>,
-    /// PostgreSQL itself, not the pooler.
+    /// PostgreSQL itself, not the pooler: by a session, or answering, with the identity that Patroni tells.
     pub postgres: Contact,
 }
 

@@ -10,37 +10,36 @@ use crate::verify::postgres::{self, Answer, PgError};
 
 /// A session where there are credentials, else the handshake.
 pub(super) fn contact(l: &Look<'_>, addr: SocketAddr, deadline: Deadline) -> Contact {
-    connect(l, addr, deadline).unwrap_or_else(|e| failed(&e))
+    let Some(login) = &l.login else { return or_silence(handshake(l, addr, deadline)).0 };
+    match postgres::session(l.sys, addr, login, deadline) {
+        Ok(id) => Contact::Session(Who {
+            start: id.postmaster_start,
+            system: id.system_identifier,
+            in_recovery: id.in_recovery,
+        }),
+        Err(e) => failed(&e),
+    }
 }
 
-/// The same, and why when the host did not even answer the connection.
-pub(super) fn contact_or_silence(
-    l: &Look<'_>,
-    addr: SocketAddr,
-    deadline: Deadline,
-) -> (Contact, Option<String>) {
-    match connect(l, addr, deadline) {
+/// Whether PostgreSQL or a pooler answers, nobody logging in.
+pub(super) fn handshake(l: &Look<'_>, addr: SocketAddr, deadline: Deadline) -> Result<Contact, PgError> {
+    let login = l.login.as_ref();
+    let (user, database) = login.map_or(("pgsvc", "postgres"), |l| (l.user.as_str(), l.database.as_str()));
+    match postgres::handshake(l.sys, addr, user, database, deadline)?.answer {
+        Answer::Refuses(e @ (PgError::Full(_) | PgError::StartingUp(_) | PgError::Pooler(_))) => Err(e),
+        _ => Ok(Contact::Handshake),
+    }
+}
+
+/// What came of it, and why when the host did not even answer the connection.
+pub(super) fn or_silence(heard: Result<Contact, PgError>) -> (Contact, Option<String>) {
+    match heard {
         Ok(contact) => (contact, None),
         Err(e) => {
             let silent = matches!(e, PgError::TimedOut("connecting") | PgError::Unreachable(_));
             (failed(&e), silent.then(|| e.to_string()))
         }
     }
-}
-
-fn connect(l: &Look<'_>, addr: SocketAddr, deadline: Deadline) -> Result<Contact, PgError> {
-    let Some(login) = &l.login else {
-        return match postgres::handshake(l.sys, addr, "pgsvc", "postgres", deadline)?.answer {
-            Answer::Refuses(e @ (PgError::Full(_) | PgError::StartingUp(_) | PgError::Pooler(_))) => Err(e),
-            _ => Ok(Contact::Handshake),
-        };
-    };
-    let id = postgres::session(l.sys, addr, login, deadline)?;
-    Ok(Contact::Session(Who {
-        start: id.postmaster_start,
-        system: id.system_identifier,
-        in_recovery: id.in_recovery,
-    }))
 }
 
 fn failed(e: &PgError) -> Contact {

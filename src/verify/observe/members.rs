@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use super::contact::contact_or_silence;
+use super::contact::{contact, handshake, or_silence};
 use super::health::api_state;
 use super::{Look, PROBE, Target};
 use crate::host::System;
@@ -13,7 +13,7 @@ use crate::inventory::member::Member;
 use crate::resolve::{ResolvedService, Server};
 use crate::verify::deadline::Deadline;
 use crate::verify::error::ProbeError;
-use crate::verify::judge::{Contact, MemberState};
+use crate::verify::judge::{Contact, MemberState, Who};
 use crate::verify::parallel::parallel;
 use crate::verify::patroni::{self, Api, ClusterView, MemberHealth};
 use crate::verify::tls::TlsConfig;
@@ -157,10 +157,28 @@ fn overviews<'a>(
 
 /// The answers, in the order of the questions.
 fn ask_member(l: &Look<'_>, q: &Questions<'_>) -> Vec<Answer> {
-    match resolve(l.sys, &q.member.address) {
-        Ok(ip) => ask_host(&q.first, &q.rest, |probe| answer(l, q, ip, probe)),
-        Err(why) => q.first.iter().chain(&q.rest).map(|p| p.unanswered(&why)).collect(),
+    let ip = match resolve(l.sys, &q.member.address) {
+        Ok(ip) => ip,
+        Err(why) => return q.first.iter().chain(&q.rest).map(|p| p.unanswered(&why)).collect(),
+    };
+    let mut answers = ask_host(&q.first, &q.rest, |probe| answer(l, q, ip, probe));
+    if let [Answer::Api(said), Answer::Target(postgres), ..] = answers.as_mut_slice()
+        && *postgres == Contact::Handshake
+        && l.login.is_some()
+    {
+        let known = said.as_ref().ok().and_then(|h| who(h));
+        let log_in = || contact(l, SocketAddr::new(ip, q.member.pg_port), Deadline::after(l.sys, PROBE));
+        *postgres = known.map_or_else(log_in, Contact::Session);
     }
+    answers
+}
+
+/// The server behind a Patroni that says so exactly; else it must be asked itself.
+fn who(h: &MemberHealth) -> Option<Who> {
+    let start = h.postmaster_start.filter(|s| s.resolution == 1)?;
+    let in_recovery = h.role.as_ref()?.in_recovery()?;
+    let system = h.system_identifier.clone();
+    (h.is_running() && system.is_some()).then_some(Who { start: start.micros, system, in_recovery })
 }
 
 /// Asks the first questions and then, at the same time, the rest. What connects to nobody waits for its whole time: a
@@ -181,10 +199,13 @@ fn ask_host(first: &[Probe], rest: &[Probe], ask: impl Fn(&Probe) -> Heard + Syn
 fn answer(l: &Look<'_>, q: &Questions<'_>, ip: IpAddr, probe: &Probe) -> Heard {
     let deadline = Deadline::after(l.sys, PROBE);
     match probe {
-        Probe::Target(port) => {
-            let (contact, silent) = contact_or_silence(l, SocketAddr::new(ip, *port), deadline);
+        // A login costs the member more than all other questions together. PostgreSQL and the pooler only have to answer:
+        // who they are is known from Patroni, and proven by the sessions through the load balancer.
+        Probe::Target(port) if [q.member.pg_port, q.member.pgbouncer_port].contains(port) => {
+            let (contact, silent) = or_silence(handshake(l, SocketAddr::new(ip, *port), deadline));
             (Answer::Target(contact), silent)
         }
+        Probe::Target(port) => (Answer::Target(contact(l, SocketAddr::new(ip, *port), deadline)), None),
         Probe::Api(port) => {
             let (said, silent) =
                 over_http(l, q, ip, (*port, q.member.patroni_ssl), |a| patroni::probe(l.sys, a, deadline));
