@@ -4,6 +4,7 @@ use super::args::{self, Flags, Format, PlanArgs};
 use super::{CHANGES, FAILED, GOOD, node, out};
 use crate::error::Errors;
 use crate::host::real::RealSystem;
+use crate::plan::Action;
 use crate::request::{self, State};
 use crate::run;
 
@@ -14,7 +15,7 @@ pub fn run(a: &PlanArgs) -> Result<u8, Errors> {
     let mut flags = Flags::default();
     flags.source(&a.source);
     flags.consent(&a.consent);
-    // A plan touches nothing: what an apply would need consent for is shown, not refused.
+    // A plan touches nothing: what an apply would need consent for is shown, with the flag that it takes.
     flags.text("allow_restart", Some(true));
     let mut request = args::request(&node, &files, &a.source, &flags)?;
     request.check = true;
@@ -30,6 +31,11 @@ pub fn run(a: &PlanArgs) -> Result<u8, Errors> {
             out::report(&report, a.source.verbose);
             if report.changed && !report.reason.is_empty() {
                 out::talk(&format!("why: {}", report.reason));
+            }
+            if report.action == Some(Action::Restart) && !a.consent.allow_restart {
+                out::talk(
+                    "an apply needs --allow-restart where HAProxy serves already: a restart cuts every session",
+                );
             }
         }
     }

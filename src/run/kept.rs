@@ -11,15 +11,12 @@ use crate::daemon::systemd::STABLE_BINARY;
 use crate::error::{Error, Errors};
 use crate::host::Command;
 use crate::inventory::Vars;
-use crate::inventory::cluster::{self, Cluster};
+use crate::inventory::cluster;
 use crate::inventory::member;
 use crate::plan::{FileChange, Plan};
 use crate::request::{self, Model, Request, State};
 use crate::transaction::Recovered;
 use crate::{selector, value};
-use crate::verify::deadline::Deadline;
-use crate::verify::patroni::{self, Api};
-use crate::verify::tls::TlsConfig;
 
 fn dir(node: &Node<'_>) -> PathBuf {
     node.paths.state_dir.join("clusters")
@@ -145,7 +142,10 @@ pub fn binary(node: &Node<'_>) -> Result<(), Error> {
     if node.rooted {
         return Ok(());
     }
-    let own = node.sys.read(Path::new("/proc/self/exe")).map_err(|e| failed("read", Path::new("/proc/self/exe"), &e))?;
+    let own = node
+        .sys
+        .read(Path::new("/proc/self/exe"))
+        .map_err(|e| failed("read", Path::new("/proc/self/exe"), &e))?;
     let path = PathBuf::from(STABLE_BINARY);
     if let Some(parent) = path.parent() {
         node.sys.create_dir(parent, 0o755).map_err(|e| failed("make", parent, &e))?;
@@ -160,7 +160,8 @@ fn make_dir(node: &Node<'_>, dir: &Path) -> Result<(), Error> {
 /// Writes a file that is pgsvc's own by a rename, when it differs.
 fn put(node: &Node<'_>, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     let stat = node.sys.stat(path).map_err(|e| failed("look at", path, &e))?;
-    let same_size = stat.as_ref().is_some_and(|s| s.mode == mode && s.size == u64::try_from(bytes.len()).unwrap_or(0));
+    let same_size =
+        stat.as_ref().is_some_and(|s| s.mode == mode && s.size == u64::try_from(bytes.len()).unwrap_or(0));
     if same_size && node.sys.read(path).is_ok_and(|now| now == bytes) {
         return Ok(());
     }
@@ -195,10 +196,17 @@ pub fn load_previous(node: &Node<'_>, only: &[String], flags: &Vars) -> Result<R
 fn load_from(node: &Node<'_>, dir: &Path, only: &[String], flags: &Vars) -> Result<Request, Errors> {
     let names = node.sys.list(dir).unwrap_or_default();
     let mut merged: Option<Vars> = None;
-    for name in names.iter().filter_map(|n| n.strip_suffix(".json")).filter(|n| only.is_empty() || only.iter().any(|o| o == n)) {
+    for name in names
+        .iter()
+        .filter_map(|n| n.strip_suffix(".json"))
+        .filter(|n| only.is_empty() || only.iter().any(|o| o == n))
+    {
         let path = dir.join(format!("{name}.json"));
         let bytes = node.sys.read(&path).map_err(|e| failed("read", &path, &e))?;
-        let args: Vars = serde_json::from_slice(&bytes).map_err(|e| Error::new(path.display().to_string(), format!("is broken: {e}")).hint("run 'pgsvc apply' with the inventory again"))?;
+        let args: Vars = serde_json::from_slice(&bytes).map_err(|e| {
+            Error::new(path.display().to_string(), format!("is broken: {e}"))
+                .hint("run 'pgsvc apply' with the inventory again")
+        })?;
         match &mut merged {
             None => merged = Some(args),
             Some(all) => {
@@ -211,7 +219,9 @@ fn load_from(node: &Node<'_>, dir: &Path, only: &[String], flags: &Vars) -> Resu
         }
     }
     let Some(mut args) = merged else {
-        return Err(Error::new(dir.display().to_string(), "holds no request of an earlier apply").hint("name the inventory: -i INVENTORY").into());
+        return Err(Error::new(dir.display().to_string(), "holds no request of an earlier apply")
+            .hint("name the inventory: -i INVENTORY")
+            .into());
     };
     for (k, v) in flags {
         args.insert(k.clone(), v.clone());
@@ -233,27 +243,6 @@ pub fn journal(node: &Node<'_>, model: &Model, outcome: &str) {
     drop(node.sys.run(&Command { argv, timeout: Duration::from_secs(5), ..Command::default() }));
 }
 
-/// The addresses that Patroni lists as members, by the first member that answers; empty where none does.
-pub fn patroni_lists(node: &Node<'_>, cluster: &Cluster) -> Vec<String> {
-    let deadline = Deadline::after(node.sys, Duration::from_secs(3));
-    let ask = |m: &crate::inventory::member::Member| {
-        let ip = m.address.parse().ok().or_else(|| node.sys.resolve(&m.address, Duration::from_secs(2)).ok()?.first().copied())?;
-        let tls = if m.patroni_ssl { Some(TlsConfig::insecure(None).ok()?) } else { None };
-        let api = Api { addr: std::net::SocketAddr::new(ip, m.patroni_port), host: m.address.clone(), tls };
-        patroni::cluster(node.sys, &api, deadline.within(node.sys, Duration::from_secs(1))).ok()
-    };
-    let view = cluster.members.iter().find_map(ask);
-    view.map(|v| v.members.into_iter().filter_map(|m| m.host).collect()).unwrap_or_default()
-}
-
-/// Whether systemd starts HAProxy at boot: by the link that enabling makes, without asking systemd.
-pub fn starts_at_boot(node: &Node<'_>) -> bool {
-    let wants = |dir: &str| PathBuf::from(dir).join("multi-user.target.wants/haproxy.service");
-    ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"]
-        .iter()
-        .any(|dir| node.sys.stat(&wants(dir)).ok().flatten().is_some())
-}
-
 /// Files that were not pgsvc's before it replaced them, as they were: `<state>/original/etc/haproxy/haproxy.cfg`.
 ///
 /// # Errors
@@ -264,7 +253,8 @@ pub fn originals(node: &Node<'_>, plan: &Plan) -> Result<(), Error> {
         before && c.path != node.paths.dropin
     };
     for change in plan.changes.iter().filter(foreign) {
-        let to = node.paths.state_dir.join("original").join(change.path.strip_prefix("/").unwrap_or(&change.path));
+        let to =
+            node.paths.state_dir.join("original").join(change.path.strip_prefix("/").unwrap_or(&change.path));
         if node.sys.stat(&to).map_err(|e| failed("look at", &to, &e))?.is_some() {
             continue;
         }
@@ -284,18 +274,25 @@ pub fn arguments(request: &Request) -> Vec<(String, Value)> {
 
 fn cluster_arguments(request: &Request, name: &str) -> Value {
     let o = &request.overrides;
-    let is_own = |vars: &Vars| vars.get("pg_cluster").is_some_and(|v| value::text("", v).is_ok_and(|t| t == name));
+    let is_own =
+        |vars: &Vars| vars.get("pg_cluster").is_some_and(|v| value::text("", v).is_ok_and(|t| t == name));
     let own: Vec<&(String, Vars)> = request.hosts.iter().filter(|(_, vars)| is_own(vars)).collect();
     let lists = own.iter().flat_map(|(_, vars)| cluster::SHARED.iter().filter_map(|n| vars.get(*n)));
     let said = [&o.services, &o.services_extra, &o.default_services].into_iter().flatten();
     let named: std::collections::BTreeSet<String> = lists.chain(said).flat_map(selector_names).collect();
-    let needed = |key: &str| member::KNOWN.contains(&key) || cluster::SHARED.contains(&key) || named.contains(key);
+    let needed =
+        |key: &str| member::KNOWN.contains(&key) || cluster::SHARED.contains(&key) || named.contains(key);
     let one = |(host, vars): &&(String, Vars)| {
-        let mut kept: Vars = vars.iter().filter(|(k, _)| needed(k)).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let mut kept: Vars =
+            vars.iter().filter(|(k, _)| needed(k)).map(|(k, v)| (k.clone(), v.clone())).collect();
         kept.insert("inventory_hostname".into(), host.clone().into());
         // As the cluster's own variables: what a run said of one cluster must not be said of another when the requests
         // of a node are read as one.
-        let lists = [("pg_services", &o.services), ("pg_services_extra", &o.services_extra), ("pg_default_services", &o.default_services)];
+        let lists = [
+            ("pg_services", &o.services),
+            ("pg_services_extra", &o.services_extra),
+            ("pg_default_services", &o.default_services),
+        ];
         kept.extend(lists.into_iter().filter_map(|(name, list)| Some((name.to_owned(), list.clone()?))));
         Value::Object(kept)
     };
@@ -325,7 +322,11 @@ fn cluster_arguments(request: &Request, name: &str) -> Value {
 /// The variables that the selectors of a list of services may mean.
 fn selector_names(services: &Value) -> Vec<String> {
     let fields = ["selector", "selector_backup", "backup"];
-    let texts = services.as_array().into_iter().flatten().flat_map(|s| fields.iter().filter_map(|f| s.get(*f)?.as_str()));
+    let texts = services
+        .as_array()
+        .into_iter()
+        .flatten()
+        .flat_map(|s| fields.iter().filter_map(|f| s.get(*f)?.as_str()));
     texts.flat_map(selector::identifiers).collect()
 }
 
@@ -350,7 +351,10 @@ mod tests {
         assert_eq!(name, "a");
         assert!(!kept.to_string().contains("s3cret"), "{kept}");
         let again = from_arguments(kept.as_object().unwrap()).unwrap();
-        assert_eq!((again.options.user.clone(), again.options.password.clone()), (Some("u".into()), request.options.password.clone()));
+        assert_eq!(
+            (again.options.user.clone(), again.options.password.clone()),
+            (Some("u".into()), request.options.password.clone())
+        );
         let (one, two) = (request::model(request).unwrap(), request::model(again).unwrap());
         assert_eq!(one.clusters["a"].services, two.clusters["a"].services);
         assert_eq!(one.clusters["a"].services[0].servers[0].weight, 7);
@@ -364,7 +368,11 @@ mod tests {
         for (cluster, port) in [("a", 6001), ("b", 6002)] {
             let args = json!({"members": [{"inventory_hostname": "10.0.0.1", "pg_cluster": cluster, "pg_seq": 1}],
                 "services": [{"name": "x", "src_port": port, "selector": "[]"}]});
-            super::request(&node, &request::model(from_arguments(args.as_object().unwrap()).unwrap()).unwrap()).unwrap();
+            super::request(
+                &node,
+                &request::model(from_arguments(args.as_object().unwrap()).unwrap()).unwrap(),
+            )
+            .unwrap();
         }
         let model = request::model(load(&node, &[], &Vars::new()).unwrap()).unwrap();
         let ports: Vec<u16> = model.clusters.values().flat_map(|c| &c.services).map(|s| s.port()).collect();
@@ -387,8 +395,12 @@ mod tests {
     fn they_go_where_the_files_went() {
         let sys = FakeSystem::default();
         let node = Node { sys: &sys, paths: Paths::default(), rooted: false };
-        let is = |dir: PathBuf| read_all(&node, &dir).unwrap().into_iter().map(|(_, text)| text).collect::<Vec<_>>().concat();
-        let set = |dir: PathBuf, text: &str| write_all(&node, &dir, &[("pg-test.json".into(), text.into())]).unwrap();
+        let is = |dir: PathBuf| {
+            read_all(&node, &dir).unwrap().into_iter().map(|(_, text)| text).collect::<Vec<_>>().concat()
+        };
+        let set = |dir: PathBuf, text: &str| {
+            write_all(&node, &dir, &[("pg-test.json".into(), text.into())]).unwrap()
+        };
         set(dir(&node), "old");
         set(next(&node), "new");
         settle(&node, &Recovered::RolledBack(Vec::new())).unwrap();
