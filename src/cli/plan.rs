@@ -5,7 +5,7 @@ use super::{CHANGES, FAILED, GOOD, node, out};
 use crate::error::Errors;
 use crate::host::real::RealSystem;
 use crate::plan::Action;
-use crate::request::{self, State};
+use crate::request;
 use crate::run;
 
 pub fn run(a: &PlanArgs) -> Result<u8, Errors> {
@@ -19,9 +19,6 @@ pub fn run(a: &PlanArgs) -> Result<u8, Errors> {
     flags.text("allow_restart", Some(true));
     let mut request = args::request(&node, &files, &a.source, &flags)?;
     request.check = true;
-    if a.consent.absent {
-        request.state = State::Absent;
-    }
     let model = request::model(request)?;
     let report = run::apply::apply(&node, &model);
     match a.source.format {
