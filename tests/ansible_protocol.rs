@@ -70,6 +70,7 @@ fn check_mode_touches_nothing_and_says_what_the_run_then_does() {
     let absent = |check: bool| {
         module(&arguments(&root.path(), |a| {
             a["state"] = json!("absent");
+            a["clusters"] = json!(["pg-test"]);
             a["_ansible_check_mode"] = json!(check);
         }))
     };
@@ -80,6 +81,25 @@ fn check_mode_touches_nothing_and_says_what_the_run_then_does() {
     assert!(changes(&done).iter().filter(|(_, kind)| kind == "remove").count() == 4, "{done}");
     assert!(root.has("hand"));
     assert_eq!(ok(absent(false))["changed"], false);
+}
+
+#[test]
+fn what_goes_is_named_and_needs_no_members() {
+    let root = Root::empty();
+    ok(module(&arguments(&root.path(), |_| {})));
+    let absent = |clusters: Value| {
+        module(&arguments(&root.path(), |a| {
+            a["state"] = json!("absent");
+            a["members"] = json!([]);
+            a["clusters"] = clusters;
+        }))
+    };
+    let unnamed = absent(Value::Null);
+    assert_eq!(unnamed["failed"], true);
+    assert!(unnamed["msg"].as_str().unwrap().contains("clusters: [pg-test]"), "{unnamed}");
+    assert!(root.has("pg-test-primary"));
+    ok(absent(json!(["pg-test"])));
+    assert!(!root.has("pg-test-primary"));
 }
 
 #[test]
@@ -112,7 +132,7 @@ fn secrets_are_in_no_answer_and_in_no_file_but_those_that_must_hold_them() {
         json!({"_ansible_diff": true, "_ansible_check_mode": true}),
         json!({"_ansible_diff": true}),
         json!({"_ansible_diff": true, "_ansible_no_log": true}),
-        json!({"_ansible_diff": true, "state": "absent"}),
+        json!({"_ansible_diff": true, "state": "absent", "clusters": ["pg-test"]}),
         json!({"verify_password": [PASSWORD]}),
         json!({"verify_password": {"a": PASSWORD}}),
         json!({"verify_pasword": PASSWORD}),

@@ -173,6 +173,44 @@ fn a_root_is_filled_once_planned_clean_and_emptied_again() {
 }
 
 #[test]
+fn a_cluster_goes_also_when_it_has_left_the_inventory() {
+    let other = HOSTS.replace("pg-test", "pg-else");
+    let root = Root::with(HOSTS);
+    let slip = root.apply(&other, &["--absent", "-c", "pg-tset"]);
+    assert!(code(&slip) == 0 && err(&slip).contains("cluster 'pg-tset': is not in the inventory"), "{}", err(&slip));
+    let planned = root.plan(&other, &["--absent", "-c", "pg-test"]);
+    assert!(code(&planned) == 2 && root.has("pg-test-primary"), "{}", err(&planned));
+    let gone = root.apply(&other, &["--absent", "-c", "pg-test"]);
+    assert!(code(&gone) == 0 && !root.has("pg-test-primary"), "{}", err(&gone));
+
+    // Without any inventory, and without what was kept: only the name is needed.
+    let root = Root::with(HOSTS);
+    std::fs::remove_dir_all(root.0.path().join("var/lib/pgsvc/clusters")).unwrap();
+    let gone = run(&["apply", "--absent", "-c", "pg-test", "--root", &root.path()]);
+    assert!(code(&gone) == 0 && !root.has("pg-test-primary"), "{}", err(&gone));
+}
+
+#[test]
+fn templates_lie_where_the_operator_works_and_are_found_again() {
+    let (root, work) = (Root::empty(), Inventory::new(HOSTS));
+    let built_in = out(&good(&["render", "--show-templates"]));
+    let (_, service) = built_in.split_once("==> service.cfg.hbs <==\n").unwrap();
+    let (service, _) = service.split_once("\n==> ").unwrap();
+    std::fs::create_dir(work.0.path().join("own")).unwrap();
+    std::fs::write(work.0.path().join("own/service.cfg.hbs"), format!("{}\n# mine\n", service.trim_end())).unwrap();
+    let here = |args: &[&str]| {
+        let output = pgsvc().current_dir(work.0.path()).args(args).args(["--root", &root.path()]).output().unwrap();
+        assert_eq!(code(&output), 0, "{}", err(&output));
+    };
+    here(&["apply", "-i", "hosts.yml", "--host", NODE, "--templates", "own"]);
+    assert!(root.conf("pg-test-primary").ends_with("# mine\n"));
+    let kept = run(&["plan", "--root", &root.path()]);
+    assert_eq!((code(&kept), out(&kept).as_str()), (0, ""), "from another directory: {}", err(&kept));
+    let nowhere = root.plan(HOSTS, &["--templates", "/nowhere"]);
+    assert!(code(&nowhere) == 1 && err(&nowhere).contains("/nowhere: is no directory"), "{}", err(&nowhere));
+}
+
+#[test]
 fn a_cluster_that_is_in_somebodys_way_blocks_no_other() {
     let root = Root::empty();
     root.put("/etc/haproxy/conf.d/hand.cfg", "listen hand\n    bind *:6433\n");

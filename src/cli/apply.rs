@@ -5,7 +5,7 @@ use super::{FAILED, GOOD, PORT_WRONG, node, out};
 use crate::error::Errors;
 use crate::host::real::RealSystem;
 use crate::report::Report;
-use crate::request::{self, State};
+use crate::request;
 use crate::run;
 
 pub fn run(a: &ApplyArgs) -> Result<u8, Errors> {
@@ -17,10 +17,7 @@ pub fn run(a: &ApplyArgs) -> Result<u8, Errors> {
     flags.consent(&a.consent);
     flags.login(&a.login, &files)?;
     flags.text("verify", a.no_verify.then_some(false));
-    let mut request = args::request(&node, &files, &a.source, &flags)?;
-    if a.consent.absent {
-        request.state = State::Absent;
-    }
+    let request = args::request(&node, &files, &a.source, &flags)?;
     let model = request::model(request)?;
     let report = run::apply::apply(&node, &model);
     Ok(finish(&report, a.source.format, a.source.verbose))

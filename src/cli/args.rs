@@ -4,13 +4,14 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use serde_json::Value;
 
 use crate::error::{Error, Errors};
 use crate::host::System;
-use crate::inventory::{self, Inventory, Vars};
+use crate::inventory::{self, Inventory};
 use crate::request::{self, Identity, Model, Request};
 use crate::run::{self, Node};
+
+pub use super::flags::Flags;
 
 /// Makes every port of every load balancer of a PostgreSQL cluster lead to the right instance.
 #[derive(Parser)]
@@ -192,59 +193,6 @@ pub struct RollbackArgs {
     pub login: LoginArgs,
 }
 
-/// Flags as options, in the module arguments' words.
-#[derive(Default)]
-pub struct Flags(pub Vars);
-
-impl Flags {
-    pub fn text(&mut self, name: &str, v: Option<impl Into<Value>>) {
-        if let Some(v) = v {
-            self.0.insert(name.into(), v.into());
-        }
-    }
-
-    fn path(&mut self, name: &str, v: Option<&PathBuf>) {
-        self.text(name, v.map(|p| p.display().to_string()));
-    }
-
-    fn yes(&mut self, name: &str, v: bool) {
-        self.text(name, v.then_some(true));
-    }
-
-    pub fn source(&mut self, s: &Source) {
-        self.text("role_source", s.role_source.clone());
-        self.path("templates", s.templates.as_ref());
-    }
-
-    pub fn consent(&mut self, c: &Consent) {
-        self.path("root", c.root.as_ref());
-        self.yes("allow_restart", c.allow_restart);
-        self.yes("adopt", c.adopt);
-        self.yes("force", c.force);
-        self.yes("nonlocal_bind", c.nonlocal_bind);
-    }
-
-    /// # Errors
-    /// A password file that cannot be read.
-    pub fn login(&mut self, l: &LoginArgs, sys: &dyn System) -> Result<(), Error> {
-        self.text("verify_user", l.user.clone());
-        self.text("verify_database", l.database.clone());
-        self.text("verify_sslmode", l.sslmode.clone());
-        self.path("verify_sslrootcert", l.sslrootcert.as_ref());
-        self.text("verify_timeout", l.timeout);
-        let from_env = || std::env::var("PGSVC_PASSWORD").or_else(|_| std::env::var("PGPASSWORD")).ok();
-        let password = match &l.password_file {
-            Some(path) => {
-                let bytes = sys.read(path).map_err(|e| Error::new(path.display().to_string(), format!("cannot be read: {e}")))?;
-                String::from_utf8_lossy(&bytes).lines().next().map(str::to_owned)
-            }
-            None => from_env(),
-        };
-        self.text("verify_password", password);
-        Ok(())
-    }
-}
-
 /// What is on stdin, all of it.
 ///
 /// # Errors
@@ -292,14 +240,19 @@ pub fn request(node: &Node<'_>, files: &dyn System, s: &Source, flags: &Flags) -
 pub fn offline_model(files: &dyn System, s: &Source) -> Result<Model, Errors> {
     let mut flags = Flags::default();
     flags.source(s);
-    let path = s.inventory.as_ref().ok_or_else(|| Error::new("inventory", "none was named").hint("-i INVENTORY, or - for stdin"))?;
+    let path = s
+        .inventory
+        .as_ref()
+        .ok_or_else(|| Error::new("inventory", "none was named").hint("-i INVENTORY, or - for stdin"))?;
     let inventory = inventory(files, path)?;
     let mut clusters = s.clusters.clone();
     if clusters.is_empty() && s.host.is_none() {
         clusters = inventory::cluster::names(inventory.hosts.iter().map(|h| &h.vars));
     }
     if clusters.is_empty() && s.host.is_none() {
-        return Err(Error::new(path.display().to_string(), "has no cluster").hint("give its hosts pg_cluster and pg_seq").into());
+        return Err(Error::new(path.display().to_string(), "has no cluster")
+            .hint("give its hosts pg_cluster and pg_seq")
+            .into());
     }
     let who = Identity { hostname: files.hostname().unwrap_or_default(), addresses: Vec::new() };
     request::model_apart(request::from_inventory(&inventory, s.host.as_deref(), &who, &clusters, &flags.0)?)

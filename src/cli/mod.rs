@@ -3,6 +3,7 @@
 mod apply;
 mod args;
 mod explain;
+mod flags;
 mod lint;
 pub mod out;
 mod plan;

@@ -4,7 +4,8 @@ use super::args::{self, Flags, Format, PlanArgs};
 use super::{CHANGES, FAILED, GOOD, node, out};
 use crate::error::Errors;
 use crate::host::real::RealSystem;
-use crate::request::{self, State};
+use crate::plan::Action;
+use crate::request;
 use crate::run;
 
 pub fn run(a: &PlanArgs) -> Result<u8, Errors> {
@@ -14,13 +15,10 @@ pub fn run(a: &PlanArgs) -> Result<u8, Errors> {
     let mut flags = Flags::default();
     flags.source(&a.source);
     flags.consent(&a.consent);
-    // A plan touches nothing: what an apply would need consent for is shown, not refused.
+    // A plan touches nothing: what an apply would need consent for is shown, with the flag that it takes.
     flags.text("allow_restart", Some(true));
     let mut request = args::request(&node, &files, &a.source, &flags)?;
     request.check = true;
-    if a.consent.absent {
-        request.state = State::Absent;
-    }
     let model = request::model(request)?;
     let report = run::apply::apply(&node, &model);
     match a.source.format {
@@ -30,6 +28,11 @@ pub fn run(a: &PlanArgs) -> Result<u8, Errors> {
             out::report(&report, a.source.verbose);
             if report.changed && !report.reason.is_empty() {
                 out::talk(&format!("why: {}", report.reason));
+            }
+            if report.action == Some(Action::Restart) && !a.consent.allow_restart {
+                out::talk(
+                    "an apply needs --allow-restart where HAProxy serves already: a restart cuts every session",
+                );
             }
         }
     }

@@ -1,4 +1,7 @@
+use std::path::PathBuf;
+
 use super::*;
+use crate::render::{Layout, Templates};
 
 fn layout() -> Layout {
     Layout::default()
@@ -6,7 +9,13 @@ fn layout() -> Layout {
 
 fn file(name: &str, content: &str, cluster: Option<&str>) -> RenderedFile {
     let path = if name.starts_with('/') { name.into() } else { layout().conf_d.join(name) };
-    RenderedFile { path, content: content.into(), mode: 0o640, owner: ("root".into(), "haproxy".into()), cluster: cluster.map(str::to_owned) }
+    RenderedFile {
+        path,
+        content: content.into(),
+        mode: 0o640,
+        owner: ("root".into(), "haproxy".into()),
+        cluster: cluster.map(str::to_owned),
+    }
 }
 
 fn on_disk(f: &RenderedFile) -> (PathBuf, InstalledFile) {
@@ -14,7 +23,9 @@ fn on_disk(f: &RenderedFile) -> (PathBuf, InstalledFile) {
 }
 
 fn service(cluster: &str, name: &str, port: u16) -> RenderedFile {
-    let content = format!("# Managed by pgsvc: cluster={cluster} service={name}\nlisten {cluster}-{name}\n    bind *:{port}\n    server a 1.2.3.4:1\n");
+    let content = format!(
+        "# Managed by pgsvc: cluster={cluster} service={name}\nlisten {cluster}-{name}\n    bind *:{port}\n    server a 1.2.3.4:1\n"
+    );
     file(&format!("{cluster}-{name}.cfg"), &content, Some(cluster))
 }
 
@@ -30,7 +41,7 @@ fn wanted(services: Vec<RenderedFile>, scope: &[&str]) -> Wanted {
 }
 
 fn make(w: &Wanted, i: &Installed) -> Result<Plan, Errors> {
-    plan(w, i, &layout(), &Templates::new(&BTreeMap::new()).unwrap(), Some(99))
+    plan(w, i, &layout(), &Templates::new(&BTreeMap::new()).unwrap(), Some(99)).map_err(Errors::from)
 }
 
 /// The node after a plan was carried out.
@@ -80,7 +91,10 @@ fn stale_files_go_foreign_files_and_other_clusters_stay() {
 #[test]
 fn somebody_elses_file_is_never_replaced_unasked() {
     let mut i = Installed { running: running(), ..Installed::default() };
-    i.files.extend([on_disk(&file("/etc/haproxy/haproxy.cfg", "global\n", None)), on_disk(&file("a-primary.cfg", "listen x\n", None))]);
+    i.files.extend([
+        on_disk(&file("/etc/haproxy/haproxy.cfg", "global\n", None)),
+        on_disk(&file("a-primary.cfg", "listen x\n", None)),
+    ]);
     let mut w = wanted(vec![service("a", "primary", 5433)], &["a"]);
     let e = make(&w, &i).unwrap_err();
     assert_eq!(e.0.len(), 2, "{e}");
@@ -94,13 +108,18 @@ fn somebody_elses_file_is_never_replaced_unasked() {
 fn an_earlier_pgsvcs_drop_in_is_replaced_and_a_strangers_is_not() {
     let path = "/etc/systemd/system/haproxy.service.d/pgsvc.conf";
     let mut w = wanted(vec![service("a", "primary", 5433)], &["a"]);
-    w.dropin = Some(file(path, "# Managed by pgsvc: changes are overwritten.\n[Service]\nExecStart=new\n", None));
+    w.dropin =
+        Some(file(path, "# Managed by pgsvc: changes are overwritten.\n[Service]\nExecStart=new\n", None));
     let with = |content: &str| {
         let mut i = Installed { running: running(), ..Installed::default() };
         i.files.extend([on_disk(&file(path, content, None))]);
         make(&w, &i)
     };
-    assert!(with("# Managed by pgsvc: changes are overwritten.\n[Service]\nExecStart=old\n").unwrap().daemon_reload);
+    assert!(
+        with("# Managed by pgsvc: changes are overwritten.\n[Service]\nExecStart=old\n")
+            .unwrap()
+            .daemon_reload
+    );
     assert!(with("[Service]\nExecStart=mine\n").is_err());
 }
 
@@ -110,6 +129,31 @@ fn two_listeners_on_one_port_are_refused_whoever_wrote_them() {
     i.files.extend([on_disk(&file("hand.cfg", "listen x\n  bind 10.0.0.1:5433 name y\n", None))]);
     let e = make(&wanted(vec![service("a", "primary", 5433)], &["a"]), &i).unwrap_err().to_string();
     assert!(e.contains("hand.cfg") && e.contains("5433"), "{e}");
+}
+
+#[test]
+fn an_obstacle_is_that_of_the_cluster_that_meets_it() {
+    let mut i = Installed { running: running(), ..Installed::default() };
+    for f in [
+        file("hand.cfg", "listen x\n  bind *:5433\n", None),
+        file("more.cfg", "listen y\n  bind *:5433\n", None),
+        file("c-primary.cfg", "listen z\n", None),
+    ] {
+        i.files.extend([on_disk(&f)]);
+    }
+    let services =
+        [service("a", "primary", 5433), service("b", "primary", 6433), service("c", "primary", 7433)];
+    let plan = |scope: &[&str]| {
+        let services =
+            services.iter().filter(|f| f.cluster.as_deref().is_some_and(|c| scope.contains(&c))).cloned();
+        let w = wanted(services.collect(), scope);
+        super::plan(&w, &i, &layout(), &Templates::new(&BTreeMap::new()).unwrap(), Some(99))
+    };
+    let found = plan(&["a", "b", "c"]).unwrap_err();
+    assert!(found.node.is_empty(), "{found:?}");
+    assert_eq!(found.clusters.keys().collect::<Vec<_>>(), ["a", "c"]);
+    // Two strangers that share a port did so before: no matter of b's.
+    assert!(plan(&["b"]).is_ok());
 }
 
 #[test]

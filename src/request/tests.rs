@@ -1,5 +1,7 @@
+use serde_json::{Value, json};
+
 use super::*;
-use serde_json::json;
+use crate::inventory::{Host, Inventory};
 
 fn args(v: Value) -> Vars {
     v.as_object().unwrap().clone()
@@ -11,9 +13,11 @@ fn member(host: &str, cluster: &str, seq: u64) -> Value {
 
 #[test]
 fn a_tasks_arguments_make_a_model() {
-    let a = args(json!({"members": [member("10.0.0.1", "a", 1), member("10.0.0.2", "a", 2)], "verify": "report",
+    let a = args(
+        json!({"members": [member("10.0.0.1", "a", 1), member("10.0.0.2", "a", 2)], "verify": "report",
         "node": {"inventory_hostname": "lb1", "pgsvc_verify_user": "u", "pgsvc_role_source": "inventory"},
-        "_ansible_check_mode": true, "_ansible_anything": {}, "role_source": "patroni", "templates": "", "state": null}));
+        "_ansible_check_mode": true, "_ansible_anything": {}, "role_source": "patroni", "templates": "", "state": null}),
+    );
     let r = from_arguments(&a).unwrap();
     assert!(r.check && r.node == "lb1");
     assert_eq!(r.options.user.as_deref(), Some("u"));
@@ -25,9 +29,18 @@ fn a_tasks_arguments_make_a_model() {
 
 #[test]
 fn all_wrong_arguments_are_named_at_once() {
-    let a = args(json!({"membres": [], "state": "gone", "members": ["x"], "node": 3, "verify": "maybe", "verify_timeout": "soon"}));
+    let a = args(
+        json!({"membres": [], "state": "gone", "members": ["x"], "node": 3, "verify": "maybe", "verify_timeout": "soon"}),
+    );
     let text = from_arguments(&a).unwrap_err().to_string();
-    for part in ["unknown argument 'membres'; did you mean 'members'?", "neither present nor absent", "members[0]", "no map of variables", "verify: 'maybe'", "verify_timeout: 'soon'"] {
+    for part in [
+        "unknown argument 'membres'; did you mean 'members'?",
+        "neither present nor absent",
+        "members[0]",
+        "no map of variables",
+        "verify: 'maybe'",
+        "verify_timeout: 'soon'",
+    ] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
 }
@@ -52,14 +65,20 @@ fn clusters_on_one_node_may_not_share_a_port() {
 #[test]
 fn a_load_balancer_carries_the_clusters_of_its_group() {
     let host = |name: &str, groups: &[&str], vars: Value| Host {
-        name: name.into(), vars: args(vars), groups: groups.iter().map(|g| (*g).to_owned()).collect(), ..Host::default()
+        name: name.into(),
+        vars: args(vars),
+        groups: groups.iter().map(|g| (*g).to_owned()).collect(),
+        ..Host::default()
     };
-    let inventory = Inventory { hosts: vec![
-        host("lb1", &["lb"], json!({"ansible_host": "10.0.0.9"})),
-        host("n1", &["a"], json!({"pg_cluster": "a", "pg_seq": 1, "pg_service_provider": "lb"})),
-        host("n2", &["b"], json!({"pg_cluster": "b", "pg_seq": 1, "pg_service_provider": "lb"})),
-        host("n3", &["c"], json!({"pg_cluster": "c", "pg_seq": 1})),
-    ], warnings: Vec::new() };
+    let inventory = Inventory {
+        hosts: vec![
+            host("lb1", &["lb"], json!({"ansible_host": "10.0.0.9"})),
+            host("n1", &["a"], json!({"pg_cluster": "a", "pg_seq": 1, "pg_service_provider": "lb"})),
+            host("n2", &["b"], json!({"pg_cluster": "b", "pg_seq": 1, "pg_service_provider": "lb"})),
+            host("n3", &["c"], json!({"pg_cluster": "c", "pg_seq": 1})),
+        ],
+        warnings: Vec::new(),
+    };
     let who = Identity { hostname: "other".into(), addresses: vec!["10.0.0.9".parse().unwrap()] };
     let at = |host: Option<&str>| from_inventory(&inventory, host, &who, &[], &Vars::new()).unwrap().clusters;
     assert_eq!(at(None), ["a", "b"]);
@@ -71,8 +90,15 @@ fn a_load_balancer_carries_the_clusters_of_its_group() {
 
 #[test]
 fn a_machine_is_found_by_its_name_before_its_address_before_the_names_first_label() {
-    let host = |name: &str, address: &str| Host { name: name.into(), vars: args(json!({"ansible_host": address, "pg_cluster": name.replace('.', "-"), "pg_seq": 1})), ..Host::default() };
-    let inventory = Inventory { hosts: vec![host("db1.prod", "10.0.0.1"), host("db1.test", "10.0.1.1"), host("db2.test", "10.0.1.2")], warnings: Vec::new() };
+    let host = |name: &str, address: &str| Host {
+        name: name.into(),
+        vars: args(json!({"ansible_host": address, "pg_cluster": name.replace('.', "-"), "pg_seq": 1})),
+        ..Host::default()
+    };
+    let inventory = Inventory {
+        hosts: vec![host("db1.prod", "10.0.0.1"), host("db1.test", "10.0.1.1"), host("db2.test", "10.0.1.2")],
+        warnings: Vec::new(),
+    };
     let at = |name: &str, address: &str| {
         let who = Identity { hostname: name.into(), addresses: vec![address.parse().unwrap()] };
         from_inventory(&inventory, None, &who, &[], &Vars::new()).map(|r| r.node)
@@ -85,8 +111,40 @@ fn a_machine_is_found_by_its_name_before_its_address_before_the_names_first_labe
 
 #[test]
 fn what_goes_is_a_cluster_by_its_name_and_no_path() {
-    let a = args(json!({"state": "absent", "members": [member("10.0.0.1", "../../x", 1), member("10.0.0.2", "b", 1)]}));
-    let m = model(from_arguments(&a).unwrap()).unwrap();
-    assert_eq!(m.clusters.keys().collect::<Vec<_>>(), ["b"]);
-    assert_eq!((m.failed.len(), m.kept.len()), (1, 1));
+    let members = [member("10.0.0.1", "a", 1), member("10.0.0.2", "b", 1)];
+    let a = args(json!({"state": "absent", "members": members, "clusters": ["b", "gone"]}));
+    let mut r = from_arguments(&a).unwrap();
+    r.clusters.push("../../x".into());
+    let m = model(r).unwrap();
+    assert_eq!(m.clusters.keys().collect::<Vec<_>>(), ["b", "gone"]);
+    assert_eq!((m.failed.len(), m.kept.clusters.len()), (1, 2));
+    let unnamed = args(json!({"state": "absent", "members": members}));
+    let e = from_arguments(&unnamed).unwrap_err().to_string();
+    assert!(e.contains("no cluster is named") && e.contains("clusters: ["), "{e}");
+    assert!(from_arguments(&args(json!({"state": "absent", "clusters": ["../../x"]}))).is_err());
+}
+
+#[test]
+fn what_goes_need_not_be_in_the_inventory_any_more() {
+    let host = Host { name: "n1".into(), vars: args(member("n1", "pg-a", 1)), ..Host::default() };
+    let inventory = Inventory { hosts: vec![host], warnings: Vec::new() };
+    let from = |flags: Value| {
+        from_inventory(&inventory, Some("n1"), &Identity::default(), &["pg-b".into()], &args(flags))
+    };
+    assert!(from(json!({})).is_err());
+    let r = from(json!({"state": "absent"})).unwrap();
+    assert!(r.warnings[0].contains("did you mean 'pg-a'?"), "a slip of the pen shows");
+    assert_eq!(model(r).unwrap().clusters.keys().collect::<Vec<_>>(), ["pg-b"]);
+}
+
+#[test]
+fn what_is_printed_of_a_request_holds_no_variable() {
+    let mut m = member("10.0.0.1", "a", 1);
+    m["pg_admin_password"] = json!("hunter2");
+    let a = args(
+        json!({"members": [m], "verify_password": "hunter2", "node": {"haproxy_admin_password": "hunter2"}}),
+    );
+    let r = from_arguments(&a).unwrap();
+    let text = format!("{r:?}{:?}", model(r.clone()).unwrap());
+    assert!(text.contains("10.0.0.1") && !text.contains("hunter2"), "{text}");
 }

@@ -1,25 +1,35 @@
 //! What a node keeps of a run: the request (so that nobody needs an inventory there at three in the morning), the
 //! binary itself at a stable path, a line in the journal. No decision is made from any of it here.
+//!
+//! A request is a file for each cluster, its members, and one for all of them, the node's settings and the options,
+//! which the newest run says.
+
+mod arguments;
+mod load;
+mod traces;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Node;
-use crate::daemon::systemd::STABLE_BINARY;
-use crate::error::{Error, Errors};
-use crate::host::Command;
-use crate::inventory::Vars;
-use crate::inventory::cluster::{self, Cluster};
-use crate::inventory::member;
-use crate::plan::{FileChange, Plan};
-use crate::request::{self, Model, Request, State};
+use crate::error::Error;
+use crate::request::{Model, State};
 use crate::transaction::Recovered;
-use crate::{selector, value};
-use crate::verify::deadline::Deadline;
-use crate::verify::patroni::{self, Api};
-use crate::verify::tls::TlsConfig;
+
+pub use arguments::arguments;
+pub use load::{load, load_previous};
+pub use traces::{binary, journal, original, originals};
+
+/// Beside the clusters' files; no cluster can have this name.
+const NODE: &str = "@node.json";
+
+/// A request as it is kept: module arguments, those of the node and those of each cluster.
+#[derive(Clone, Default)]
+pub struct Kept {
+    pub node: Value,
+    pub clusters: Vec<(String, Value)>,
+}
 
 fn dir(node: &Node<'_>) -> PathBuf {
     node.paths.state_dir.join("clusters")
@@ -122,35 +132,33 @@ pub fn request(node: &Node<'_>, model: &Model) -> Result<(), Error> {
 
 fn request_in(node: &Node<'_>, model: &Model, dir: &Path) -> Result<(), Error> {
     make_dir(node, dir)?;
-    for (name, args) in model.kept.iter().filter(|(n, _)| model.clusters.contains_key(n)) {
+    let present = model.state == State::Present;
+    for (name, args) in model.kept.clusters.iter().filter(|(n, _)| model.clusters.contains_key(n)) {
         let path = dir.join(format!("{name}.json"));
-        if model.state == State::Absent {
-            if node.sys.stat(&path).ok().flatten().is_some() {
-                node.sys.remove_file(&path).map_err(|e| failed("remove", &path, &e))?;
-            }
-            continue;
-        }
-        let mut text = serde_json::to_vec_pretty(args).map_err(|e| Error::new("request", e.to_string()))?;
-        text.push(b'\n');
-        put(node, &path, &text, 0o600)?;
+        if present { put_json(node, &path, args)? } else { remove(node, &path)? }
     }
-    Ok(())
+    // haproxy.cfg is that of the last run that installed something, and so is this.
+    if present {
+        return put_json(node, &dir.join(NODE), &model.kept.node);
+    }
+    let names = node.sys.list(dir).map_err(|e| failed("list", dir, &e))?;
+    let last = !names.iter().any(|n| n != NODE && n.ends_with(".json"));
+    if last { remove(node, &dir.join(NODE)) } else { Ok(()) }
 }
 
-/// The binary at its stable path, where units and people find it.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn binary(node: &Node<'_>) -> Result<(), Error> {
-    if node.rooted {
+fn put_json(node: &Node<'_>, path: &Path, v: &Value) -> Result<(), Error> {
+    let text = serde_json::to_vec_pretty(v);
+    let mut text =
+        text.map_err(|e| Error::new(path.display().to_string(), format!("cannot be written: {e}")))?;
+    text.push(b'\n');
+    put(node, path, &text, 0o600)
+}
+
+fn remove(node: &Node<'_>, path: &Path) -> Result<(), Error> {
+    if node.sys.stat(path).map_err(|e| failed("look at", path, &e))?.is_none() {
         return Ok(());
     }
-    let own = node.sys.read(Path::new("/proc/self/exe")).map_err(|e| failed("read", Path::new("/proc/self/exe"), &e))?;
-    let path = PathBuf::from(STABLE_BINARY);
-    if let Some(parent) = path.parent() {
-        node.sys.create_dir(parent, 0o755).map_err(|e| failed("make", parent, &e))?;
-    }
-    put(node, &path, &own, 0o755)
+    node.sys.remove_file(path).map_err(|e| failed("remove", path, &e))
 }
 
 fn make_dir(node: &Node<'_>, dir: &Path) -> Result<(), Error> {
@@ -160,7 +168,8 @@ fn make_dir(node: &Node<'_>, dir: &Path) -> Result<(), Error> {
 /// Writes a file that is pgsvc's own by a rename, when it differs.
 fn put(node: &Node<'_>, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     let stat = node.sys.stat(path).map_err(|e| failed("look at", path, &e))?;
-    let same_size = stat.as_ref().is_some_and(|s| s.mode == mode && s.size == u64::try_from(bytes.len()).unwrap_or(0));
+    let same_size =
+        stat.as_ref().is_some_and(|s| s.mode == mode && s.size == u64::try_from(bytes.len()).unwrap_or(0));
     if same_size && node.sys.read(path).is_ok_and(|now| now == bytes) {
         return Ok(());
     }
@@ -176,229 +185,5 @@ fn failed(verb: &str, path: &Path, e: &std::io::Error) -> Error {
     Error::new(path.display().to_string(), format!("cannot {verb} it: {e}"))
 }
 
-/// The requests kept on this node, as one.
-///
-/// # Errors
-/// When there is none, or one is broken.
-pub fn load(node: &Node<'_>, only: &[String], flags: &Vars) -> Result<Request, Errors> {
-    load_from(node, &dir(node), only, flags)
-}
-
-/// The requests of the set that a rollback goes back to, as one.
-///
-/// # Errors
-/// When there is none, or one is broken.
-pub fn load_previous(node: &Node<'_>, only: &[String], flags: &Vars) -> Result<Request, Errors> {
-    load_from(node, &previous(node), only, flags)
-}
-
-fn load_from(node: &Node<'_>, dir: &Path, only: &[String], flags: &Vars) -> Result<Request, Errors> {
-    let names = node.sys.list(dir).unwrap_or_default();
-    let mut merged: Option<Vars> = None;
-    for name in names.iter().filter_map(|n| n.strip_suffix(".json")).filter(|n| only.is_empty() || only.iter().any(|o| o == n)) {
-        let path = dir.join(format!("{name}.json"));
-        let bytes = node.sys.read(&path).map_err(|e| failed("read", &path, &e))?;
-        let args: Vars = serde_json::from_slice(&bytes).map_err(|e| Error::new(path.display().to_string(), format!("is broken: {e}")).hint("run 'pgsvc apply' with the inventory again"))?;
-        match &mut merged {
-            None => merged = Some(args),
-            Some(all) => {
-                let more = args.get("members").and_then(Value::as_array).cloned().unwrap_or_default();
-                if let Some(Value::Array(list)) = all.get_mut("members") {
-                    list.extend(more);
-                }
-                all.remove("clusters");
-            }
-        }
-    }
-    let Some(mut args) = merged else {
-        return Err(Error::new(dir.display().to_string(), "holds no request of an earlier apply").hint("name the inventory: -i INVENTORY").into());
-    };
-    for (k, v) in flags {
-        args.insert(k.clone(), v.clone());
-    }
-    request::from_arguments(&args)
-}
-
-/// A line in the system's journal: who, what, outcome. Its absence fails nothing.
-pub fn journal(node: &Node<'_>, model: &Model, outcome: &str) {
-    if node.rooted {
-        return;
-    }
-    let clusters: Vec<&str> = model.clusters.keys().map(String::as_str).collect();
-    let who = std::env::var("SUDO_USER").unwrap_or_else(|_| "root".into());
-    let who: String = who.chars().filter(char::is_ascii_graphic).take(32).collect();
-    let text = format!("apply by {who}: {}: {outcome}", clusters.join(", "));
-    let argv = ["logger", "-t", "pgsvc", "--", &text].map(str::to_owned).to_vec();
-    // Without a journal the report is what there is.
-    drop(node.sys.run(&Command { argv, timeout: Duration::from_secs(5), ..Command::default() }));
-}
-
-/// The addresses that Patroni lists as members, by the first member that answers; empty where none does.
-pub fn patroni_lists(node: &Node<'_>, cluster: &Cluster) -> Vec<String> {
-    let deadline = Deadline::after(node.sys, Duration::from_secs(3));
-    let ask = |m: &crate::inventory::member::Member| {
-        let ip = m.address.parse().ok().or_else(|| node.sys.resolve(&m.address, Duration::from_secs(2)).ok()?.first().copied())?;
-        let tls = if m.patroni_ssl { Some(TlsConfig::insecure(None).ok()?) } else { None };
-        let api = Api { addr: std::net::SocketAddr::new(ip, m.patroni_port), host: m.address.clone(), tls };
-        patroni::cluster(node.sys, &api, deadline.within(node.sys, Duration::from_secs(1))).ok()
-    };
-    let view = cluster.members.iter().find_map(ask);
-    view.map(|v| v.members.into_iter().filter_map(|m| m.host).collect()).unwrap_or_default()
-}
-
-/// Whether systemd starts HAProxy at boot: by the link that enabling makes, without asking systemd.
-pub fn starts_at_boot(node: &Node<'_>) -> bool {
-    let wants = |dir: &str| PathBuf::from(dir).join("multi-user.target.wants/haproxy.service");
-    ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"]
-        .iter()
-        .any(|dir| node.sys.stat(&wants(dir)).ok().flatten().is_some())
-}
-
-/// Files that were not pgsvc's before it replaced them, as they were: `<state>/original/etc/haproxy/haproxy.cfg`.
-///
-/// # Errors
-/// When a copy cannot be made: then nothing may be replaced.
-pub fn originals(node: &Node<'_>, plan: &Plan) -> Result<(), Error> {
-    let foreign = |c: &&FileChange| {
-        let before = c.before.as_ref().is_some_and(|b| crate::render::haproxy::owner(&b.content).is_none());
-        before && c.path != node.paths.dropin
-    };
-    for change in plan.changes.iter().filter(foreign) {
-        let to = node.paths.state_dir.join("original").join(change.path.strip_prefix("/").unwrap_or(&change.path));
-        if node.sys.stat(&to).map_err(|e| failed("look at", &to, &e))?.is_some() {
-            continue;
-        }
-        if let Some(parent) = to.parent() {
-            make_dir(node, parent)?;
-        }
-        node.sys.copy(&change.path, &to).map_err(|e| failed("write", &to, &e))?;
-    }
-    Ok(())
-}
-
-/// What is kept of each cluster: arguments that make the same model again, and nothing beside. An inventory holds
-/// passwords of other things (`ansible_become_password`), which have no business on a load balancer.
-pub fn arguments(request: &Request) -> Vec<(String, Value)> {
-    request.clusters.iter().map(|name| (name.clone(), cluster_arguments(request, name))).collect()
-}
-
-fn cluster_arguments(request: &Request, name: &str) -> Value {
-    let o = &request.overrides;
-    let is_own = |vars: &Vars| vars.get("pg_cluster").is_some_and(|v| value::text("", v).is_ok_and(|t| t == name));
-    let own: Vec<&(String, Vars)> = request.hosts.iter().filter(|(_, vars)| is_own(vars)).collect();
-    let lists = own.iter().flat_map(|(_, vars)| cluster::SHARED.iter().filter_map(|n| vars.get(*n)));
-    let said = [&o.services, &o.services_extra, &o.default_services].into_iter().flatten();
-    let named: std::collections::BTreeSet<String> = lists.chain(said).flat_map(selector_names).collect();
-    let needed = |key: &str| member::KNOWN.contains(&key) || cluster::SHARED.contains(&key) || named.contains(key);
-    let one = |(host, vars): &&(String, Vars)| {
-        let mut kept: Vars = vars.iter().filter(|(k, _)| needed(k)).map(|(k, v)| (k.clone(), v.clone())).collect();
-        kept.insert("inventory_hostname".into(), host.clone().into());
-        // As the cluster's own variables: what a run said of one cluster must not be said of another when the requests
-        // of a node are read as one.
-        let lists = [("pg_services", &o.services), ("pg_services_extra", &o.services_extra), ("pg_default_services", &o.default_services)];
-        kept.extend(lists.into_iter().filter_map(|(name, list)| Some((name.to_owned(), list.clone()?))));
-        Value::Object(kept)
-    };
-    let members: Vec<Value> = own.iter().map(one).collect();
-    let settings = |k: &str| k.starts_with("haproxy_") || k.starts_with("pgsvc_");
-    let mut node: Vars =
-        request.node_vars.iter().filter(|(k, _)| settings(k)).map(|(k, v)| (k.clone(), v.clone())).collect();
-    node.insert("inventory_hostname".into(), request.node.clone().into());
-    let path = |p: &Option<PathBuf>| p.as_ref().map(|p| p.display().to_string().into());
-    let mut args = json!({"members": members, "node": node, "clusters": [name]});
-    let options = [
-        ("verify_user", request.options.user.clone().map(Value::from)),
-        ("verify_password", Some(request.options.password.0.clone().into())),
-        ("verify_database", request.options.database.clone().map(Value::from)),
-        ("verify_sslmode", serde_json::to_value(request.options.sslmode).ok()),
-        ("verify_sslrootcert", path(&request.options.ssl_root_cert)),
-        ("role_source", serde_json::to_value(request.options.roles).ok()),
-        ("templates", path(&request.options.templates)),
-        ("nonlocal_bind", Some(request.options.nonlocal_bind.into())),
-    ];
-    if let Some(map) = args.as_object_mut() {
-        map.extend(options.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))));
-    }
-    args
-}
-
-/// The variables that the selectors of a list of services may mean.
-fn selector_names(services: &Value) -> Vec<String> {
-    let fields = ["selector", "selector_backup", "backup"];
-    let texts = services.as_array().into_iter().flatten().flat_map(|s| fields.iter().filter_map(|f| s.get(*f)?.as_str()));
-    texts.flat_map(selector::identifiers).collect()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::daemon::Paths;
-    use crate::host::fake::FakeSystem;
-    use crate::request::from_arguments;
-
-    #[test]
-    fn what_is_kept_makes_the_same_model_and_holds_no_other_secret() {
-        let args = json!({
-            "members": [{"inventory_hostname": "10.0.0.1", "pg_cluster": "a", "pg_seq": 1, "zone": "x", "pg_weight": "7",
-                "ansible_become_password": "s3cret", "pg_admin_password": "s3cret",
-                "pg_services": [{"name": "x", "src_port": 5440, "selector": "[?zone == 'x']"}]}],
-            "node": {"inventory_hostname": "10.0.0.1", "haproxy_exporter_port": 9999, "ansible_become_password": "s3cret"},
-            "verify_user": "u", "verify_password": "p4ss",
-        });
-        let request = from_arguments(args.as_object().unwrap()).unwrap();
-        let (name, kept) = arguments(&request).remove(0);
-        assert_eq!(name, "a");
-        assert!(!kept.to_string().contains("s3cret"), "{kept}");
-        let again = from_arguments(kept.as_object().unwrap()).unwrap();
-        assert_eq!((again.options.user.clone(), again.options.password.clone()), (Some("u".into()), request.options.password.clone()));
-        let (one, two) = (request::model(request).unwrap(), request::model(again).unwrap());
-        assert_eq!(one.clusters["a"].services, two.clusters["a"].services);
-        assert_eq!(one.clusters["a"].services[0].servers[0].weight, 7);
-        assert_eq!(one.node, two.node);
-    }
-
-    #[test]
-    fn what_one_run_said_of_its_cluster_is_not_said_of_another() {
-        let sys = crate::host::fake::FakeSystem::default();
-        let node = Node { sys: &sys, paths: crate::daemon::Paths::default(), rooted: false };
-        for (cluster, port) in [("a", 6001), ("b", 6002)] {
-            let args = json!({"members": [{"inventory_hostname": "10.0.0.1", "pg_cluster": cluster, "pg_seq": 1}],
-                "services": [{"name": "x", "src_port": port, "selector": "[]"}]});
-            super::request(&node, &request::model(from_arguments(args.as_object().unwrap()).unwrap()).unwrap()).unwrap();
-        }
-        let model = request::model(load(&node, &[], &Vars::new()).unwrap()).unwrap();
-        let ports: Vec<u16> = model.clusters.values().flat_map(|c| &c.services).map(|s| s.port()).collect();
-        assert_eq!((ports, model.failed.len()), (vec![6001, 6002], 0));
-    }
-
-    #[test]
-    fn what_a_task_or_a_flag_said_is_kept_as_what_a_variable_said() {
-        let args = json!({
-            "members": [{"inventory_hostname": "10.0.0.1", "pg_cluster": 12, "pg_seq": 1}], "role_source": "inventory",
-            "templates": "/etc/pgsvc", "nonlocal_bind": true, "verify_sslmode": "verify-full", "verify_sslrootcert": "/ca.pem",
-        });
-        let request = from_arguments(args.as_object().unwrap()).unwrap();
-        let (_, kept) = arguments(&request).remove(0);
-        let again = from_arguments(kept.as_object().unwrap()).unwrap();
-        assert_eq!((&again.options, again.hosts.len()), (&request.options, 1));
-    }
-
-    #[test]
-    fn they_go_where_the_files_went() {
-        let sys = FakeSystem::default();
-        let node = Node { sys: &sys, paths: Paths::default(), rooted: false };
-        let is = |dir: PathBuf| read_all(&node, &dir).unwrap().into_iter().map(|(_, text)| text).collect::<Vec<_>>().concat();
-        let set = |dir: PathBuf, text: &str| write_all(&node, &dir, &[("pg-test.json".into(), text.into())]).unwrap();
-        set(dir(&node), "old");
-        set(next(&node), "new");
-        settle(&node, &Recovered::RolledBack(Vec::new())).unwrap();
-        assert_eq!((is(dir(&node)), is(next(&node))), ("old".into(), Vec::new()), "undone");
-        set(next(&node), "new");
-        settle(&node, &Recovered::Completed).unwrap();
-        assert_eq!((is(dir(&node)), is(previous(&node))), ("new".into(), "old".into()), "completed");
-        settle(&node, &Recovered::Completed).unwrap();
-        assert_eq!(is(dir(&node)), b"new", "nothing was prepared");
-        swap(&node).unwrap();
-        assert_eq!((is(dir(&node)), is(previous(&node))), ("old".into(), "new".into()), "rolled back");
-    }
-}
+mod tests;

@@ -2,22 +2,34 @@
 //! How files change hands is `transaction`'s matter, what a port must prove `verify`'s.
 
 pub mod apply;
+mod dry;
 pub mod kept;
+mod members;
+mod outcome;
 pub mod ports;
 pub mod read;
+mod ready;
 pub mod recover;
 pub mod rollback;
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::daemon::{Paths, systemd};
 use crate::error::{Error, Errors};
-use crate::host::System;
-use crate::plan::{Action, Installed, Plan, RenderedFile, Wanted};
-use crate::render::haproxy::{self as render_haproxy, Owner};
+use crate::host::real::RealSystem;
+use crate::host::{Kind, System};
+use crate::plan::{Action, Installed, Obstacles, Plan, RenderedFile, Wanted};
+use crate::render::haproxy as render_haproxy;
 use crate::render::{Layout, Templates};
 use crate::report::{self, Report};
 use crate::request::{Model, State};
+use crate::transaction::Transaction;
+
+/// How long a run waits for another one on the same node.
+const LOCK: Duration = Duration::from_secs(120);
 
 /// The node a verb works on.
 pub struct Node<'a> {
@@ -41,20 +53,11 @@ impl Node<'_> {
     /// # Errors
     /// A directory that cannot be read, or templates that are wrong.
     pub fn templates(&self, model: &Model) -> Result<Templates, Errors> {
-        let mut own = std::collections::BTreeMap::new();
-        if let Some(dir) = &model.options.templates {
-            let place = dir.display().to_string();
-            let stat = self.sys.stat(&dir.join(".")).ok().flatten();
-            if stat.is_none_or(|s| s.kind != crate::host::Kind::Directory) {
-                return Err(Error::new(place, "is no directory").hint("templates: a directory with *.hbs files on the node").into());
-            }
-            for name in self.sys.list(dir).unwrap_or_default().into_iter().filter(|n| n.ends_with(".hbs")) {
-                let bytes = self.sys.read(&dir.join(&name)).map_err(|e| Error::new(dir.join(&name).display().to_string(), e.to_string()))?;
-                let text = String::from_utf8(bytes).map_err(|_| Error::new(dir.join(&name).display().to_string(), "is no text"))?;
-                own.insert(name, text);
-            }
-        }
-        Templates::new(&own)
+        let Some(dir) = &model.options.templates else { return Templates::new(&BTreeMap::new()) };
+        // An operator's templates lie where he works, also when the files go below another root.
+        let real = RealSystem::new(None);
+        let sys: &dyn System = if self.rooted { &real } else { self.sys };
+        Templates::new(&own_templates(sys, dir)?)
     }
 
     /// Whether systemd's unit needs the drop-in here.
@@ -63,19 +66,45 @@ impl Node<'_> {
     }
 }
 
+/// The templates of a directory: file name → text.
+fn own_templates(sys: &dyn System, dir: &Path) -> Result<BTreeMap<String, String>, Error> {
+    let place = |path: &Path| path.display().to_string();
+    let stat = sys.stat(&dir.join(".")).ok().flatten();
+    if stat.is_none_or(|s| s.kind != Kind::Directory) {
+        let hint = "templates: a directory with *.hbs files on the node";
+        return Err(Error::new(place(dir), "is no directory").hint(hint));
+    }
+    let names = sys.list(dir).map_err(|e| Error::new(place(dir), format!("cannot be listed: {e}")))?;
+    let mut own = BTreeMap::new();
+    for name in names.into_iter().filter(|n| n.ends_with(".hbs")) {
+        let path = dir.join(&name);
+        let bytes = sys.read(&path).map_err(|e| Error::new(place(&path), format!("cannot be read: {e}")))?;
+        let text = String::from_utf8(bytes).map_err(|_| Error::new(place(&path), "is no text"))?;
+        own.insert(name, text);
+    }
+    Ok(own)
+}
+
 /// Everything a model renders to, but for `00-pgsvc.cfg`, which depends on what else is installed.
 ///
 /// # Errors
-/// Templates that cannot be rendered.
-pub fn wanted(node: &Node<'_>, model: &Model, templates: &Templates, haproxy: Option<PathBuf>) -> Result<Wanted, Errors> {
-    let mut errors = Errors::default();
+/// Templates that cannot be rendered, by cluster.
+pub fn wanted(
+    node: &Node<'_>,
+    model: &Model,
+    templates: &Templates,
+    haproxy: Option<PathBuf>,
+) -> Result<Wanted, Obstacles> {
+    let mut found = Obstacles::default();
     let layout = node.layout();
     let present = model.state == State::Present;
     let mut services = Vec::new();
-    for c in model.clusters.values() {
-        services.extend(errors.take(render_haproxy::services(templates, &layout, &c.services)).unwrap_or_default());
+    for (name, c) in &model.clusters {
+        let rendered = render_haproxy::services(templates, &layout, &c.services);
+        services.extend(found.take(Some(name), rendered).unwrap_or_default());
     }
-    let own = if present { errors.take(render_haproxy::node(templates, &layout, &model.node)) } else { None };
+    let own =
+        if present { found.take(None, render_haproxy::node(templates, &layout, &model.node)) } else { None };
     let binary = haproxy.unwrap_or_else(|| "/usr/sbin/haproxy".into());
     let dropin = (present && node.has_systemd()).then(|| RenderedFile {
         path: node.paths.dropin.clone(),
@@ -84,7 +113,7 @@ pub fn wanted(node: &Node<'_>, model: &Model, templates: &Templates, haproxy: Op
         owner: ("root".into(), "root".into()),
         cluster: None,
     });
-    errors.finish(Wanted {
+    found.finish(Wanted {
         node: own,
         dropin,
         services,
@@ -108,16 +137,43 @@ pub fn render(node: &Node<'_>, model: &Model) -> Result<Vec<RenderedFile>, Error
 /// Plans against what is installed. Nothing is touched.
 ///
 /// # Errors
-/// Everything that stands in the way.
-pub fn plan(node: &Node<'_>, model: &Model, templates: &Templates) -> Result<(Plan, Installed), Errors> {
-    let installed = read::installed(node)?;
+/// Everything that stands in the way, by cluster.
+pub fn plan(
+    node: &Node<'_>,
+    model: &Model,
+    templates: &Templates,
+    installed: &Installed,
+) -> Result<Plan, Obstacles> {
     let wanted = wanted(node, model, templates, node.sys.find("haproxy"))?;
-    let mut plan = crate::plan::plan(&wanted, &installed, &node.layout(), templates, node.sys.group("haproxy"))?;
+    let gid = node.sys.group("haproxy");
+    let mut plan = crate::plan::plan(&wanted, installed, &node.layout(), templates, gid)?;
     if node.rooted {
         plan.action = Action::Nothing;
         plan.reason = "files only: nothing runs in another root".into();
     }
-    Ok((plan, installed))
+    Ok(plan)
+}
+
+/// Takes the node's lock; what an earlier run left unfinished is settled first.
+///
+/// # Errors
+/// When another run has the lock, or the node cannot be put in order.
+fn lock<'a>(node: &Node<'a>, report: &mut Report) -> Result<Transaction<'a>, Errors> {
+    let begun = Transaction::begin(node.sys, &node.paths.state_dir, LOCK);
+    let tx = begun.inspect_err(|_| {
+        // Only a run that may be waited for is "busy"; a full disk is not.
+        if is_held(node) {
+            report.code = "busy".into();
+        }
+    })?;
+    kept::settle(node, tx.recovered())?;
+    Ok(tx)
+}
+
+/// Whether another run has the node's lock right now.
+fn is_held(node: &Node<'_>) -> bool {
+    let path = node.paths.state_dir.join("lock");
+    node.sys.lock(&path, Duration::ZERO).err().is_some_and(|e| e.kind() == io::ErrorKind::TimedOut)
 }
 
 /// A report with what is known before anything is looked at.
@@ -126,7 +182,11 @@ pub fn begin(model: &Model) -> Report {
     let host = own.map_or(model.node.name.as_str(), |m| m.address.as_str());
     let mut report = Report {
         node: model.node.name.clone(),
-        clusters: model.clusters.iter().map(|(n, c)| (n.clone(), report::cluster(c, host, &model.options))).collect(),
+        clusters: model
+            .clusters
+            .iter()
+            .map(|(n, c)| (n.clone(), report::cluster(c, host, &model.options)))
+            .collect(),
         warnings: model.warnings.clone(),
         ..Report::default()
     };
@@ -136,14 +196,24 @@ pub fn begin(model: &Model) -> Report {
     report
 }
 
-/// The clusters whose files are installed, by their managed headers.
-pub fn installed_clusters(installed: &Installed) -> Vec<String> {
-    let owner = |f: &crate::plan::InstalledFile| match render_haproxy::owner(&f.content) {
-        Some(Owner::Cluster { cluster, .. }) => Some(cluster),
-        _ => None,
-    };
-    let mut names: Vec<String> = installed.files.values().filter_map(owner).collect();
-    names.sort();
-    names.dedup();
-    names
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::fake::{Fail, FakeSystem};
+
+    #[test]
+    fn only_a_lock_that_is_held_is_busy() {
+        let sys = FakeSystem::default();
+        let node = Node { sys: &sys, paths: Paths::default(), rooted: false };
+        let code = || {
+            let mut report = Report::default();
+            assert!(lock(&node, &mut report).is_err());
+            report.code
+        };
+        let held = Transaction::begin(&sys, &node.paths.state_dir, Duration::ZERO).unwrap();
+        assert_eq!(code(), "busy");
+        drop(held);
+        sys.state().fail = Fail::From(0);
+        assert_eq!(code(), "", "a node that cannot be written to");
+    }
 }

@@ -21,7 +21,12 @@ pub fn installed(node: &Node<'_>) -> Result<Installed, Errors> {
     let sys = node.sys;
     let mut paths = vec![node.paths.config.clone(), node.paths.dropin.clone()];
     let names = sys.list(&node.paths.conf_d).unwrap_or_default();
-    paths.extend(names.iter().filter(|n| n.ends_with(".cfg") && !n.starts_with('.')).map(|n| node.paths.conf_d.join(n)));
+    paths.extend(
+        names
+            .iter()
+            .filter(|n| n.ends_with(".cfg") && !n.starts_with('.'))
+            .map(|n| node.paths.conf_d.join(n)),
+    );
     for path in paths {
         if let Some(Some(file)) = errors.take(file(node, &path)) {
             installed.files.insert(path, file);
@@ -29,7 +34,10 @@ pub fn installed(node: &Node<'_>) -> Result<Installed, Errors> {
     }
     for dir in [&node.paths.conf_d, &node.paths.state_dir] {
         if sys.stat(dir).ok().flatten().is_some_and(|s| s.kind != Kind::Directory) {
-            errors.push(Error::new(dir.display().to_string(), "is no directory").hint("a link here could lead writes elsewhere; make it a directory"));
+            errors.push(
+                Error::new(dir.display().to_string(), "is no directory")
+                    .hint("a link here could lead writes elsewhere; make it a directory"),
+            );
         }
     }
     if let Some(config) = installed.files.get(&node.paths.config) {
@@ -59,10 +67,8 @@ fn file(node: &Node<'_>, path: &Path) -> Result<Option<InstalledFile>, Error> {
 
 fn running(node: &Node<'_>) -> Result<Option<Running>, Error> {
     let running = Haproxy::detect(node.sys, node.paths.clone()).running()?;
-    Ok((running.state == State::Running).then(|| Running {
-        description: running.hash,
-        takes_reload: running.has_conf_d && running.has_master_socket,
-    }))
+    let takes_reload = running.has_conf_d && running.has_master_socket;
+    Ok((running.state == State::Running).then_some(Running { description: running.hash, takes_reload }))
 }
 
 /// Whether haproxy.cfg is as the distribution's package brought it: dpkg keeps its MD5, rpm verifies it.
@@ -72,7 +78,9 @@ fn pristine(node: &Node<'_>, content: &[u8]) -> bool {
     }
     let path = node.paths.config.display().to_string();
     if node.sys.find("dpkg-query").is_some() {
-        let Some(out) = ask(node, &["dpkg-query", "-W", "-f=${Conffiles}\\n", "haproxy"]) else { return false };
+        let Some(out) = ask(node, &["dpkg-query", "-W", "-f=${Conffiles}\\n", "haproxy"]) else {
+            return false;
+        };
         let md5: String = Md5::digest(content).iter().map(|b| format!("{b:02x}")).collect();
         let text = String::from_utf8_lossy(&out.stdout).into_owned();
         let is = |l: &str| l.split_whitespace().take(2).eq([path.as_str(), md5.as_str()]);
@@ -106,12 +114,16 @@ mod tests {
     /// What `pristine` says on a node where `rpm -qf` ends with `owned` and `rpm -Vf` prints `verified`.
     fn by_rpm(owned: i32, verified: &'static str) -> bool {
         let runs = move |c: &Command| {
-            let (code, text) = if c.argv.get(1).is_some_and(|a| a == "-qf") { (owned, "") } else { (1, verified) };
+            let (code, text) =
+                if c.argv.get(1).is_some_and(|a| a == "-qf") { (owned, "") } else { (1, verified) };
             Ok(Output { code, stdout: text.into(), stderr: Vec::new() })
         };
         let mut sys = FakeSystem::default();
         sys.runs = Box::new(runs);
-        pristine_by_rpm(&Node { sys: &sys, paths: Paths::default(), rooted: false }, "/etc/haproxy/haproxy.cfg")
+        pristine_by_rpm(
+            &Node { sys: &sys, paths: Paths::default(), rooted: false },
+            "/etc/haproxy/haproxy.cfg",
+        )
     }
 
     #[test]

@@ -41,14 +41,14 @@ impl Change<'_> {
         self.to(name, change, says)
     }
 
-    /// An operator's template, put into the root before.
+    /// An operator's template, put beside the root's own directories: it is read from where it really lies.
     fn template(&self, name: &'static str, dir: &str, file: &str, text: &str, says: &[&'static str]) -> Case {
         let place = std::path::Path::new(self.0).join(dir);
         if std::path::Path::new(self.0).exists() {
             std::fs::create_dir_all(&place).unwrap();
             std::fs::write(place.join(file), text).unwrap();
         }
-        self.argument(name, "templates", json!(format!("/{dir}")), says)
+        self.argument(name, "templates", json!(place), says)
     }
 }
 

@@ -1,0 +1,81 @@
+//! What configurations listen on, and whether two of them meet. Pure.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::make::Files;
+use super::{Obstacles, Wanted};
+use crate::error::Error;
+use crate::render::haproxy::{Owner, owner};
+
+/// The TCP addresses of a configuration's `bind` lines; what is no plain address and port is left out.
+pub fn binds(content: &[u8]) -> Vec<SocketAddr> {
+    let text = String::from_utf8_lossy(content);
+    let words = text
+        .lines()
+        .filter_map(|l| l.trim_start().strip_prefix("bind"))
+        .filter(|r| r.starts_with([' ', '\t']));
+    words
+        .filter_map(|r| r.split_whitespace().next())
+        .flat_map(|a| a.split(','))
+        .filter_map(bind_address)
+        .collect()
+}
+
+fn bind_address(text: &str) -> Option<SocketAddr> {
+    let (ip, port) = text.rsplit_once(':')?;
+    let port = port.parse().ok()?;
+    let ip = match ip.trim_start_matches("ipv4@").trim_start_matches("ipv6@") {
+        "" | "*" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        ip => ip.trim_matches(['[', ']']).parse().ok()?,
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+/// Whose a file of the candidate is.
+#[derive(Clone, PartialEq, Eq)]
+enum Side {
+    /// A cluster's in scope.
+    Cluster(String),
+    /// The node's own, where it is wanted.
+    Node,
+    /// Somebody else's: what it shares with a third file was so before, and is no matter of this plan.
+    Other,
+}
+
+fn side(content: &[u8], wanted: &Wanted) -> Side {
+    match owner(content) {
+        Some(Owner::Cluster { cluster, .. }) if wanted.scope.contains(&cluster) => Side::Cluster(cluster),
+        Some(Owner::Node) if wanted.node.is_some() => Side::Node,
+        _ => Side::Other,
+    }
+}
+
+/// `haproxy -c` accepts two listeners on one port, and the kernel then shares the connections between them.
+pub(super) fn shared(found: &mut Obstacles, candidate: &Files, wanted: &Wanted) {
+    let mut seen: Vec<(SocketAddr, &PathBuf, Side)> = Vec::new();
+    for (path, content) in candidate {
+        let side = side(content, wanted);
+        for bind in binds(content) {
+            let counts = |other: &Side| side != Side::Other || *other != Side::Other;
+            if let Some((addr, by, other)) = seen.iter().find(|(a, _, s)| meet(*a, bind) && counts(s)) {
+                let blamed = match (&side, other) {
+                    (Side::Cluster(name), _) | (_, Side::Cluster(name)) => Some(name.as_str()),
+                    _ => None,
+                };
+                let what = format!("binds {bind}, and {} binds {addr}", by.display());
+                found.push(
+                    blamed,
+                    Error::new(path.display().to_string(), what)
+                        .hint("two listeners on one port would share its connections; change one of them"),
+                );
+            }
+            seen.push((bind, path, side.clone()));
+        }
+    }
+}
+
+fn meet(a: SocketAddr, b: SocketAddr) -> bool {
+    let any = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && (a.ip() == b.ip() || any)
+}

@@ -1,0 +1,209 @@
+//! The way from what is installed to what is wanted. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::binds::{binds, shared};
+use super::{Action, FileChange, Installed, InstalledFile, Obstacles, Plan, RenderedFile, Wanted};
+use crate::error::Error;
+use crate::render::haproxy::{self, Owner};
+use crate::render::{Layout, Templates};
+
+/// Plans the way from what is installed to what is wanted.
+///
+/// # Errors
+/// A file of somebody else's in the way; two listeners on one port.
+pub fn plan(
+    wanted: &Wanted,
+    installed: &Installed,
+    layout: &Layout,
+    templates: &Templates,
+    haproxy_gid: Option<u32>,
+) -> Result<Plan, Obstacles> {
+    let mut found = Obstacles::default();
+    let mut changes: BTreeMap<PathBuf, Option<RenderedFile>> = BTreeMap::new();
+    for file in wanted.node.iter().chain(&wanted.services).chain(&wanted.dropin) {
+        foreign(&mut found, file, wanted, installed, layout);
+        changes.insert(file.path.clone(), Some(file.clone()));
+    }
+    for (path, file) in &installed.files {
+        if stale(path, file, wanted, layout) {
+            changes.entry(path.clone()).or_insert(None);
+        }
+    }
+    let (managed, mut candidate) = outcome(&changes, installed, layout);
+    let mut hash = String::new();
+    let named = wanted.node.is_some() || managed.contains_key(&layout.conf_d.join("00-pgsvc.cfg"));
+    if named
+        && let Some((description, name)) = found.take(None, haproxy::description(templates, layout, &managed))
+    {
+        hash = name;
+        candidate.insert(description.path.clone(), description.content.clone().into_bytes());
+        changes.insert(description.path.clone(), Some(description));
+    }
+    shared(&mut found, &candidate, wanted);
+    let changes = real(changes, installed, haproxy_gid);
+    let (action, reason) = action(&changes, installed, &hash, wanted);
+    let new_binds = new_binds(installed, &candidate, layout);
+    let daemon_reload = wanted.dropin.as_ref().is_some_and(|d| changes.iter().any(|c| c.path == d.path));
+    found.finish(Plan {
+        changes,
+        action,
+        reason,
+        hash,
+        candidate,
+        new_binds,
+        nonlocal_binds: wanted.nonlocal_binds,
+        daemon_reload,
+    })
+}
+
+/// The addresses that nothing of what is loaded now binds.
+fn new_binds(installed: &Installed, candidate: &Files, layout: &Layout) -> Vec<SocketAddr> {
+    let before: BTreeSet<SocketAddr> = match installed.running {
+        Some(_) => haproxy_files(installed, layout).flat_map(|(_, f)| binds(&f.content)).collect(),
+        None => BTreeSet::new(),
+    };
+    let after: BTreeSet<SocketAddr> = candidate.values().flat_map(|c| binds(c)).collect();
+    after.difference(&before).copied().collect()
+}
+
+/// A file at one of our paths that is not ours is somebody's work.
+fn foreign(
+    found: &mut Obstacles,
+    file: &RenderedFile,
+    wanted: &Wanted,
+    installed: &Installed,
+    layout: &Layout,
+) {
+    let Some(there) = installed.files.get(&file.path) else { return };
+    if wanted.adopt || there.content == file.content.as_bytes() {
+        return;
+    }
+    let place = file.path.display().to_string();
+    if file.path == layout.config && installed.pristine {
+        return;
+    }
+    match (haproxy::owner(&there.content), &file.cluster) {
+        (Some(Owner::Node), None) => {}
+        // An earlier pgsvc's drop-in, which carries the mark but, being systemd's, no owner.
+        _ if wanted.dropin.as_ref().is_some_and(|d| d.path == file.path) && there.content.starts_with(haproxy::MARK.as_bytes()) => {}
+        (Some(Owner::Cluster { cluster, .. }), Some(own)) if cluster == *own => {}
+        (Some(Owner::Cluster { cluster, .. }), _) => found.push(
+            file.cluster.as_deref(),
+            Error::new(place, format!("belongs to cluster {cluster}")).hint("rename the cluster or the service"),
+        ),
+        _ => found.push(
+            file.cluster.as_deref(),
+            Error::new(place, "was not written by pgsvc, and would be replaced")
+                .hint("see what would change with 'pgsvc plan --adopt', then take it over with --adopt (adopt: true); the old file is kept"),
+        ),
+    }
+}
+
+/// A file of a cluster in scope that is no longer wanted: by its exact name and its managed header, never by a glob.
+fn stale(path: &Path, file: &InstalledFile, wanted: &Wanted, layout: &Layout) -> bool {
+    match haproxy::owner(&file.content) {
+        Some(Owner::Cluster { cluster, service }) => {
+            wanted.scope.contains(&cluster) && path == layout.conf_d.join(format!("{cluster}-{service}.cfg"))
+        }
+        _ => false,
+    }
+}
+
+/// The managed files after the change, and all files HAProxy would load.
+pub(super) type Files = BTreeMap<PathBuf, Vec<u8>>;
+
+fn outcome(
+    changes: &BTreeMap<PathBuf, Option<RenderedFile>>,
+    installed: &Installed,
+    layout: &Layout,
+) -> (Files, Files) {
+    let mut candidate: Files = BTreeMap::new();
+    for (path, file) in haproxy_files(installed, layout) {
+        candidate.insert(path.clone(), file.content.clone());
+    }
+    for (path, change) in changes.iter().filter(|(p, _)| loaded(p, layout)) {
+        match change {
+            Some(file) => candidate.insert(path.clone(), file.content.clone().into_bytes()),
+            None => candidate.remove(path),
+        };
+    }
+    let managed = candidate
+        .iter()
+        .filter(|(_, c)| haproxy::owner(c).is_some())
+        .map(|(p, c)| (p.clone(), c.clone()))
+        .collect();
+    (managed, candidate)
+}
+
+/// HAProxy manual, "-f": of a directory, the files that end in .cfg and do not begin with a dot.
+fn loaded(path: &Path, layout: &Layout) -> bool {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    path == layout.config
+        || path.parent() == Some(&layout.conf_d) && name.ends_with(".cfg") && !name.starts_with('.')
+}
+
+fn haproxy_files<'a>(
+    installed: &'a Installed,
+    layout: &'a Layout,
+) -> impl Iterator<Item = (&'a PathBuf, &'a InstalledFile)> {
+    installed.files.iter().filter(|(p, _)| loaded(p, layout))
+}
+
+fn real(
+    changes: BTreeMap<PathBuf, Option<RenderedFile>>,
+    installed: &Installed,
+    haproxy_gid: Option<u32>,
+) -> Vec<FileChange> {
+    let same = |there: &InstalledFile, file: &RenderedFile| {
+        let group = if file.owner.1 == "haproxy" { haproxy_gid } else { Some(0) };
+        there.content == file.content.as_bytes()
+            && there.mode == file.mode
+            && there.uid == 0
+            && group.is_none_or(|g| g == there.gid)
+    };
+    let mut list = Vec::new();
+    for (path, after) in changes {
+        let before = installed.files.get(&path).cloned();
+        let unchanged = match (&before, &after) {
+            (Some(there), Some(file)) => same(there, file),
+            (None, None) => true,
+            _ => false,
+        };
+        if !unchanged {
+            list.push(FileChange { path, before, after });
+        }
+    }
+    list
+}
+
+fn action(changes: &[FileChange], installed: &Installed, hash: &str, wanted: &Wanted) -> (Action, String) {
+    let dropin = wanted.dropin.as_ref();
+    if changes.is_empty() && wanted.node.is_none() {
+        return (Action::Nothing, "nothing of it is installed".into());
+    }
+    let Some(running) = &installed.running else {
+        // Taking clusters away is no reason to start what somebody stopped.
+        let start = if wanted.node.is_some() { Action::Start } else { Action::Nothing };
+        return (start, "HAProxy is not running".into());
+    };
+    if !running.takes_reload && dropin.is_some() {
+        let why = "the running HAProxy was started without conf.d, and a reload keeps its command line";
+        return (Action::Restart, why.into());
+    }
+    let configuration = |c: &&FileChange| dropin.is_none_or(|d| d.path != c.path);
+    let n = changes.iter().filter(configuration).count();
+    match &running.description {
+        Some(d) if d == hash && n == 0 => {
+            (Action::Nothing, "the running configuration is the wanted one".into())
+        }
+        Some(d) if d == hash => (Action::Nothing, "only modes or owners change".into()),
+        _ if n > 0 => {
+            (Action::Reload, format!("{n} file{} of the configuration change", if n == 1 { "" } else { "s" }))
+        }
+        Some(d) => (Action::Reload, format!("the running configuration is {d}, the files are {hash}")),
+        None => (Action::Reload, "the running HAProxy does not say which configuration it has".into()),
+    }
+}

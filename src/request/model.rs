@@ -1,0 +1,114 @@
+//! Request → model: clusters built and resolved, and what is wrong with the others.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{Model, Request, ResolvedCluster, State};
+use crate::error::{Error, Errors};
+use crate::inventory::Vars;
+use crate::inventory::cluster::{self, Cluster, Overrides};
+use crate::resolve::{self, ResolvedService, RoleSource};
+use crate::{settings, value};
+
+/// Builds and resolves every cluster of a request.
+///
+/// # Errors
+/// What is wrong with the node itself; what is wrong with a cluster is kept with it.
+pub fn model(request: Request) -> Result<Model, Errors> {
+    let mut model = model_apart(request)?;
+    refuse_collisions(&mut model);
+    // What is refused is not kept either: a later run without an inventory must not meet it.
+    let good = &model.clusters;
+    model.kept.clusters.retain(|(name, _)| good.contains_key(name));
+    Ok(model)
+}
+
+/// The same for verbs that look at clusters one by one, whichever load balancer carries them.
+///
+/// # Errors
+/// What is wrong with the node itself.
+pub fn model_apart(request: Request) -> Result<Model, Errors> {
+    let mut errors = Errors::default();
+    let node = settings::node(&request.node, &request.node_vars, &mut errors);
+    let kept = crate::run::kept::arguments(&request);
+    let mut model = Model {
+        kept,
+        node,
+        state: request.state,
+        clusters: BTreeMap::new(),
+        failed: BTreeMap::new(),
+        options: request.options,
+        check: request.check,
+        warnings: request.warnings,
+    };
+    if request.clusters.is_empty() {
+        errors.push(
+            Error::new(format!("node '{}'", model.node.name), "carries no cluster")
+                .hint("give it pg_cluster, or put it into a cluster's pg_service_provider group"),
+        );
+    }
+    let hosts: Vec<(&str, &Vars)> = request.hosts.iter().map(|(n, v)| (n.as_str(), v)).collect();
+    let by_cluster = group(&hosts);
+    let empty = Vec::new();
+    for name in &request.clusters {
+        let mine = by_cluster.get(name).unwrap_or(&empty);
+        let built = match request.state {
+            State::Absent => gone(name),
+            State::Present => build(name, mine, &request.overrides, model.options.roles),
+        };
+        match built {
+            Ok(c) => drop(model.clusters.insert(name.clone(), c)),
+            Err(e) => drop(model.failed.insert(name.clone(), e)),
+        }
+    }
+    errors.finish(model)
+}
+
+fn build(
+    name: &str,
+    hosts: &[(&str, &Vars)],
+    overrides: &Overrides,
+    roles: RoleSource,
+) -> Result<ResolvedCluster, Errors> {
+    let cluster = cluster::build(name, hosts, overrides)?;
+    let services = resolve::cluster(&cluster, roles)?;
+    Ok(ResolvedCluster { cluster, services })
+}
+
+/// A cluster that goes. Its members may be gone from the inventory already, and so nobody has looked at the name yet.
+fn gone(name: &str) -> Result<ResolvedCluster, Errors> {
+    value::word("pg_cluster", &Value::from(name), "-_.", 63)?;
+    let name = name.to_owned();
+    let cluster = Cluster { name, members: Vec::new(), services: Vec::new(), vip: None, patroni_ca: None };
+    Ok(ResolvedCluster { cluster, services: Vec::new() })
+}
+
+/// Hosts by the cluster they name: one pass, however many clusters there are.
+fn group<'a>(hosts: &[(&'a str, &'a Vars)]) -> BTreeMap<String, Vec<(&'a str, &'a Vars)>> {
+    let mut groups: BTreeMap<String, Vec<(&str, &Vars)>> = BTreeMap::new();
+    for (host, vars) in hosts {
+        if let Some(Ok(name)) = value::given(vars.get("pg_cluster")).map(|v| value::text("pg_cluster", v)) {
+            groups.entry(name).or_default().push((host, vars));
+        }
+    }
+    groups
+}
+
+fn refuse_collisions(model: &mut Model) {
+    let all: Vec<ResolvedService> = model.clusters.values().flat_map(|c| c.services.clone()).collect();
+    for (name, error) in resolve::collisions(&all) {
+        model.failed.entry(name).or_default().push(error);
+    }
+    let port = model.node.exporter_port;
+    for s in all.iter().filter(|s| s.port() == port) {
+        let error = Error::new(
+            format!("service '{}' of {}", s.service, s.cluster),
+            format!("port {port} is also that of the stats page"),
+        )
+        .hint("change the service's port or haproxy_exporter_port");
+        model.failed.entry(s.cluster.clone()).or_default().push(error);
+    }
+    let failed = &model.failed;
+    model.clusters.retain(|name, _| !failed.contains_key(name));
+}

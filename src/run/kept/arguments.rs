@@ -1,0 +1,105 @@
+//! What is kept of a request: arguments that make the same model again, and nothing beside. An inventory holds
+//! passwords of other things (`ansible_become_password`), which have no business on a load balancer.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::Kept;
+use crate::inventory::{Vars, cluster, member};
+use crate::request::Request;
+use crate::{selector, value};
+
+/// What a node keeps of a request.
+pub fn arguments(request: &Request) -> Kept {
+    let clusters = request.clusters.iter().map(|name| (name.clone(), of_cluster(request, name))).collect();
+    Kept { node: of_node(request), clusters }
+}
+
+fn of_cluster(request: &Request, name: &str) -> Value {
+    let o = &request.overrides;
+    let is_own =
+        |vars: &Vars| vars.get("pg_cluster").is_some_and(|v| value::text("", v).is_ok_and(|t| t == name));
+    let own: Vec<&(String, Vars)> = request.hosts.iter().filter(|(_, vars)| is_own(vars)).collect();
+    let lists = own.iter().flat_map(|(_, vars)| cluster::SHARED.iter().filter_map(|n| vars.get(*n)));
+    let said = [&o.services, &o.services_extra, &o.default_services].into_iter().flatten();
+    let selectors: BTreeSet<&str> = lists.chain(said).flat_map(selectors).collect();
+    let all = selectors.iter().any(|text| selector::needs_all_variables(text));
+    let named: BTreeSet<String> = selectors.into_iter().flat_map(selector::identifiers).collect();
+    let needed =
+        |key: &str| member::KNOWN.contains(&key) || cluster::SHARED.contains(&key) || named.contains(key);
+    let one = |(host, vars): &&(String, Vars)| {
+        let keep = |(k, v): (&String, &Value)| match (needed(k), all && harmless(k)) {
+            (true, _) => Some((k.clone(), v.clone())),
+            (false, true) => Some((k.clone(), without_secrets(v))),
+            (false, false) => None,
+        };
+        let mut kept: Vars = vars.iter().filter_map(keep).collect();
+        kept.insert("inventory_hostname".into(), host.clone().into());
+        // As the cluster's own variables: what a run said of one cluster must not be said of another when the requests
+        // of a node are read as one.
+        let lists = [
+            ("pg_services", &o.services),
+            ("pg_services_extra", &o.services_extra),
+            ("pg_default_services", &o.default_services),
+        ];
+        kept.extend(lists.into_iter().filter_map(|(name, list)| Some((name.to_owned(), list.clone()?))));
+        Value::Object(kept)
+    };
+    json!({"members": own.iter().map(one).collect::<Vec<_>>()})
+}
+
+/// The node's settings and the run's options: one set for all clusters of the node, by whichever run was the last.
+fn of_node(request: &Request) -> Value {
+    let o = &request.options;
+    let settings = |k: &str| k.starts_with("haproxy_") || k.starts_with("pgsvc_");
+    let mut node: Vars =
+        request.node_vars.iter().filter(|(k, _)| settings(k)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    node.insert("inventory_hostname".into(), request.node.clone().into());
+    let path = |p: &Option<PathBuf>| p.as_ref().map(|p| p.display().to_string().into());
+    let options = [
+        ("node", Some(Value::Object(node))),
+        ("verify_user", o.user.clone().map(Value::from)),
+        ("verify_password", Some(o.password.0.clone().into())),
+        ("verify_database", o.database.clone().map(Value::from)),
+        ("verify_sslmode", serde_json::to_value(o.sslmode).ok()),
+        ("verify_sslrootcert", path(&o.ssl_root_cert)),
+        ("role_source", serde_json::to_value(o.roles).ok()),
+        ("templates", path(&o.templates)),
+        ("nonlocal_bind", Some(o.nonlocal_bind.into())),
+    ];
+    Value::Object(options.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))).collect())
+}
+
+/// The selectors of a list of services.
+fn selectors(services: &Value) -> Vec<&str> {
+    let mut texts = Vec::new();
+    for service in services.as_array().into_iter().flatten() {
+        let fields = ["selector", "selector_backup", "backup"];
+        texts.extend(fields.iter().filter_map(|f| service.get(*f)?.as_str()));
+    }
+    texts
+}
+
+/// Whether a variable may be kept only because a selector looks at all of them.
+fn harmless(name: &str) -> bool {
+    !secret(name) && (name == "ansible_host" || !name.starts_with("ansible_"))
+}
+
+fn secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["password", "secret", "token"].iter().any(|word| name.contains(word))
+}
+
+/// A value without what its inner names call a secret: `pg_users` holds everybody's passwords.
+fn without_secrets(v: &Value) -> Value {
+    match v {
+        Value::Object(map) => {
+            let rest = map.iter().filter(|(k, _)| !secret(k));
+            Value::Object(rest.map(|(k, v)| (k.clone(), without_secrets(v))).collect())
+        }
+        Value::Array(list) => list.iter().map(without_secrets).collect(),
+        other => other.clone(),
+    }
+}

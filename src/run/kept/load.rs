@@ -1,0 +1,66 @@
+//! What was kept, as a request again.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{NODE, dir, failed, previous};
+use crate::error::{Error, Errors};
+use crate::inventory::Vars;
+use crate::request::{self, Request};
+use crate::run::Node;
+
+/// The requests kept on this node, as one. `flags` are in the module arguments' words.
+///
+/// # Errors
+/// When there is none, or one is broken.
+pub fn load(node: &Node<'_>, only: &[String], flags: &Vars) -> Result<Request, Errors> {
+    load_from(node, &dir(node), only, flags)
+}
+
+/// The requests of the set that a rollback goes back to, as one.
+///
+/// # Errors
+/// When there is none, or one is broken.
+pub fn load_previous(node: &Node<'_>, only: &[String], flags: &Vars) -> Result<Request, Errors> {
+    load_from(node, &previous(node), only, flags)
+}
+
+fn load_from(node: &Node<'_>, dir: &Path, only: &[String], flags: &Vars) -> Result<Request, Errors> {
+    let files = node.sys.list(dir).unwrap_or_default();
+    let known: Vec<&str> =
+        files.iter().filter(|f| *f != NODE).filter_map(|f| f.strip_suffix(".json")).collect();
+    // What goes needs nothing that was kept of it.
+    let absent = flags.get("state").and_then(Value::as_str) == Some("absent");
+    let mut errors = Errors::default();
+    if known.is_empty() && !absent {
+        errors.push(Error::new(dir.display().to_string(), "holds no request of an earlier apply"));
+    } else if !absent {
+        let unknown = only.iter().filter(|n| !known.contains(&n.as_str()));
+        unknown
+            .for_each(|n| errors.push(Error::new(format!("cluster '{n}'"), "was not applied on this node")));
+    }
+    let mut args = if files.iter().any(|f| f == NODE) { read(node, &dir.join(NODE))? } else { Vars::new() };
+    let mut members = Vec::new();
+    for name in known.into_iter().filter(|n| only.is_empty() || only.iter().any(|o| o == n)) {
+        if let Some(Value::Array(list)) = read(node, &dir.join(format!("{name}.json")))?.remove("members") {
+            members.extend(list);
+        }
+    }
+    args.insert("members".into(), members.into());
+    if absent {
+        args.insert("clusters".into(), only.into());
+    }
+    args.extend(flags.clone());
+    let hinted = errors.0.into_iter().map(|e| e.hint("name the inventory: -i INVENTORY")).collect();
+    Errors(hinted).finish(())?;
+    request::from_arguments(&args)
+}
+
+fn read(node: &Node<'_>, path: &Path) -> Result<Vars, Error> {
+    let bytes = node.sys.read(path).map_err(|e| failed("read", path, &e))?;
+    serde_json::from_slice(&bytes).map_err(|e| {
+        Error::new(path.display().to_string(), format!("is broken: {e}"))
+            .hint("run 'pgsvc apply' with the inventory again")
+    })
+}

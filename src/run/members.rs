@@ -1,0 +1,114 @@
+//! Members that a plan drops, and whether Patroni still lists them. Nothing is refused for what nobody answers.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::Node;
+use crate::error::Error;
+use crate::inventory::cluster::Cluster;
+use crate::inventory::member::Member;
+use crate::plan::{FileChange, Obstacles, Plan};
+use crate::render::haproxy::{Owner, owner};
+use crate::request::{Model, State};
+use crate::verify::deadline::Deadline;
+use crate::verify::patroni::{self, Api};
+use crate::verify::tls::TlsConfig;
+
+/// A member that Patroni still lists is not dropped because an inventory forgot it.
+///
+/// # Errors
+/// Each such member, with its cluster.
+pub fn kept(node: &Node<'_>, model: &Model, plan: &Plan) -> Result<(), Obstacles> {
+    let mut found = Obstacles::default();
+    if model.options.force || node.rooted || model.state == State::Absent {
+        return Ok(());
+    }
+    for (name, c) in &model.clusters {
+        let dropped =
+            dropped(name, &c.cluster.members.iter().map(|m| m.address.as_str()).collect::<Vec<_>>(), plan);
+        if dropped.is_empty() {
+            continue;
+        }
+        let listed = patroni_lists(node, &c.cluster);
+        for address in dropped.into_iter().filter(|a| listed.contains(a)) {
+            let what = format!("{address} is no longer a member here, but Patroni still lists it");
+            let error = Error::new(format!("cluster '{name}'"), what);
+            found.push(Some(name), error.hint("remove it from Patroni first, or pass --force (force: true)"));
+        }
+    }
+    found.finish(())
+}
+
+/// Addresses that a cluster's installed files serve and its new ones do not.
+fn dropped(cluster: &str, members: &[&str], plan: &Plan) -> Vec<String> {
+    let of_cluster = |c: &&FileChange| {
+        let owner = c.before.as_ref().and_then(|b| owner(&b.content));
+        matches!(owner, Some(Owner::Cluster { cluster: owner, .. }) if owner == cluster)
+    };
+    let before = plan.changes.iter().filter(of_cluster).filter_map(|c| c.before.as_ref());
+    let served = before.flat_map(|b| addresses(&b.content));
+    let mut gone: Vec<String> = served.filter(|a| !members.contains(&a.as_str())).collect();
+    gone.sort();
+    gone.dedup();
+    gone
+}
+
+/// The addresses of a configuration's `server` lines.
+fn addresses(text: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(text);
+    let server = |l: &str| {
+        let mut words = l.split_whitespace();
+        (words.next() == Some("server")).then(|| words.nth(1)).flatten().map(str::to_owned)
+    };
+    let bare = |a: String| a.rsplit_once(':').map(|(ip, _)| ip.trim_matches(['[', ']']).to_owned());
+    text.lines().filter_map(server).filter_map(bare).collect()
+}
+
+/// The addresses that Patroni lists as members, by the first member that answers; empty where none does.
+fn patroni_lists(node: &Node<'_>, cluster: &Cluster) -> Vec<String> {
+    let deadline = Deadline::after(node.sys, Duration::from_secs(3));
+    let resolve = |name: &str| node.sys.resolve(name, Duration::from_secs(2)).ok()?.first().copied();
+    let ask = |m: &Member| {
+        let ip = m.address.parse().ok().or_else(|| resolve(&m.address))?;
+        let tls = if m.patroni_ssl { Some(TlsConfig::insecure(None).ok()?) } else { None };
+        let api = Api { addr: SocketAddr::new(ip, m.patroni_port), host: m.address.clone(), tls };
+        patroni::cluster(node.sys, &api, deadline.within(node.sys, Duration::from_secs(1))).ok()
+    };
+    let view = cluster.members.iter().find_map(ask);
+    view.map(|v| v.members.into_iter().filter_map(|m| m.host).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::plan::{Action, InstalledFile};
+
+    fn change(cluster: &str, servers: &[&str]) -> FileChange {
+        let lines: String = servers.iter().map(|a| format!("    server x {a} check\n")).collect();
+        let content = format!("# Managed by pgsvc: cluster={cluster} service=primary\n{lines}").into_bytes();
+        FileChange {
+            path: "/x".into(),
+            before: Some(InstalledFile { content, mode: 0, uid: 0, gid: 0 }),
+            after: None,
+        }
+    }
+
+    #[test]
+    fn a_member_that_an_inventory_forgot_is_noticed() {
+        let changes = vec![change("a", &["10.0.0.1:6432", "[fd00::2]:6432"]), change("b", &["10.0.0.9:1"])];
+        let p = Plan {
+            changes,
+            action: Action::Reload,
+            reason: String::new(),
+            hash: String::new(),
+            candidate: BTreeMap::new(),
+            new_binds: Vec::new(),
+            nonlocal_binds: false,
+            daemon_reload: false,
+        };
+        assert_eq!(dropped("a", &["10.0.0.1"], &p), ["fd00::2"]);
+        assert!(dropped("a", &["10.0.0.1", "fd00::2"], &p).is_empty());
+    }
+}
