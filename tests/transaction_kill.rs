@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration};
+use std::time::{Duration, SystemTime};
 
 use pgsvc::error::{Error, Errors};
 use pgsvc::host::real::RealSystem;
@@ -122,6 +122,9 @@ impl System for Mortal {
     }
     fn now(&self) -> Duration {
         self.real.now()
+    }
+    fn wall(&self) -> SystemTime {
+        self.real.wall()
     }
     fn sleep(&self, time: Duration) {
         self.real.sleep(time);
