@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration};
+use std::time::{Duration, SystemTime};
 
 use super::{Command, Kind, Lock, Output, Signal, Stat, Stream, System};
 
@@ -274,6 +274,9 @@ impl System for FakeSystem {
 
     fn now(&self) -> Duration {
         self.state().clock
+    }
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
     }
     fn sleep(&self, time: Duration) {
         let mut state = self.state();

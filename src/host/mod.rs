@@ -8,7 +8,7 @@ pub mod real;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::{Duration};
+use std::time::{Duration, SystemTime};
 
 /// What `lstat` says of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +130,7 @@ pub trait System: Sync {
     // Clock.
     /// Monotonic time since the start of the process.
     fn now(&self) -> Duration;
+    fn wall(&self) -> SystemTime;
     fn sleep(&self, time: Duration);
 }
 

@@ -9,7 +9,7 @@ mod sockets;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{Command, Lock, Output, Signal, Stat, Stream, System};
 
@@ -131,6 +131,9 @@ impl System for RealSystem {
 
     fn now(&self) -> Duration {
         self.start.elapsed()
+    }
+    fn wall(&self) -> SystemTime {
+        SystemTime::now()
     }
     fn sleep(&self, time: Duration) {
         std::thread::sleep(time);

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::host::{Command, Lock, Output, Signal, Stat, Stream, System};
 use crate::verify::deadline::Deadline;
@@ -84,6 +84,7 @@ impl System for Sockets {
         Ok(answer)
     }
     fn now(&self) -> Duration { start().elapsed() }
+    fn wall(&self) -> SystemTime { SystemTime::now() }
     fn sleep(&self, time: Duration) { std::thread::sleep(time); }
 }
 
