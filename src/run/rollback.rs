@@ -135,7 +135,7 @@ mod tests {
             ("/etc/haproxy/conf.d/00-pgsvc.cfg".into(), file("global\n    description pgsvc-new\n")),
             ("/etc/haproxy/conf.d/a-x.cfg".into(), file("listen a-x\n    bind 127.0.0.1:1\n")),
         ];
-        let running = running.then(|| Running { description: None, takes_reload: true });
+        let running = running.then_some(Running { description: None, takes_reload: true });
         Installed { files: files.into(), pristine: false, running }
     }
 
