@@ -53,12 +53,7 @@ pub fn from_inventory(
         );
     }
     let node_vars = found.map(|h| h.vars.clone()).unwrap_or_default();
-    let mut clusters = match only {
-        [] => found.map(|h| carried(inventory, h)).unwrap_or_default(),
-        only => only.to_vec(),
-    };
-    clusters.sort();
-    clusters.dedup();
+    let clusters = scope(inventory, found, only);
     let node = found.map_or(who.hostname.clone(), |h| h.name.clone());
     let options = merged_options(&node, &node_vars, flags, &mut errors);
     let hosts = inventory.hosts.iter().map(|h| (h.name.clone(), h.vars.clone())).collect();
@@ -72,6 +67,17 @@ pub fn from_inventory(
         warnings,
         ..Request::default()
     })
+}
+
+/// The named clusters, or all that the host carries; sorted.
+fn scope(inventory: &Inventory, found: Option<&Host>, only: &[String]) -> Vec<String> {
+    let mut clusters = match only {
+        [] => found.map(|h| carried(inventory, h)).unwrap_or_default(),
+        only => only.to_vec(),
+    };
+    clusters.sort();
+    clusters.dedup();
+    clusters
 }
 
 /// The named clusters that an inventory does not have.

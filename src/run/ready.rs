@@ -78,7 +78,9 @@ fn leave_out(model: &mut Model, found: Obstacles, report: &mut Report) -> Result
         model.clusters.remove(&name);
         report.clusters.remove(&name);
         let place = format!("cluster '{name}'");
-        report.fail(errors.0.into_iter().map(|e| if e.place.contains(&name) { e } else { e.within(&place) }));
+        let says = [place.clone(), format!("/{name}-"), format!(" of {name}")];
+        let within = |e: Error| if says.iter().any(|s| e.place.contains(s)) { e } else { e.within(&place) };
+        report.fail(errors.0.into_iter().map(within));
     }
     Ok(())
 }

@@ -1,9 +1,13 @@
 //! `rollback`: the set before the last apply, checked, installed and verified like any other.
 
-use super::{Node, ports, read};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::{Node, kept, ports, read};
 use crate::daemon::haproxy::Haproxy;
 use crate::error::{Error, Errors};
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, FileChange, Installed, Plan, binds};
 use crate::render::haproxy::owner;
 use crate::report::Report;
 use crate::request::Model;
@@ -33,64 +37,130 @@ fn run(node: &Node<'_>, model: Option<&Model>, report: &mut Report) -> Result<()
         report.msg = "nothing to do: the earlier set is the installed one".into();
         return Ok(());
     }
-    let installed = read::installed(node)?;
-    let mut candidate: std::collections::BTreeMap<_, _> = installed
-        .files
-        .iter()
-        .filter(|(p, _)| p.extension().is_some_and(|e| e == "cfg"))
-        .map(|(p, f)| (p.clone(), f.content.clone()))
-        .collect();
-    for c in changes.iter().filter(|c| c.path.extension().is_some_and(|e| e == "cfg")) {
-        match &c.after {
-            Some(file) => drop(candidate.insert(c.path.clone(), file.content.clone().into_bytes())),
-            None => drop(candidate.remove(&c.path)),
-        }
-    }
-    let description = candidate
-        .get(&node.paths.conf_d.join("00-pgsvc.cfg"))
-        .map(|c| String::from_utf8_lossy(c).into_owned());
-    let hash = description
-        .and_then(|t| t.lines().find_map(|l| l.trim().strip_prefix("description ").map(str::to_owned)));
-    let Some(hash) = hash.filter(|_| candidate.get(&node.paths.config).is_some_and(|c| owner(c).is_some()))
-    else {
-        return Err(Error::new(
-            "rollback",
-            "the earlier set is the distribution's own configuration, not pgsvc's",
-        )
-        .hint("take the clusters away with 'pgsvc apply --absent -c CLUSTER'")
-        .into());
-    };
-    let before: Vec<_> = installed.files.values().flat_map(|f| crate::plan::binds(&f.content)).collect();
-    let new_binds =
-        candidate.values().flat_map(|c| crate::plan::binds(c)).filter(|b| !before.contains(b)).collect();
-    let daemon_reload = changes.iter().any(|c| c.path == node.paths.dropin);
-    let plan = Plan {
-        changes,
-        action: Action::Reload,
-        reason: "rollback was asked for".into(),
-        hash,
-        candidate,
-        new_binds,
-        nonlocal_binds: true,
-        daemon_reload,
-    };
-    let daemon = Haproxy::detect(node.sys, node.paths.clone());
-    match tx.install(&daemon, &plan) {
+    let plan = plan(node, changes, &read::installed(node)?)?;
+    match tx.install(&Haproxy::detect(node.sys, node.paths.clone()), &plan) {
         Ok(put) => {
+            // From here on the earlier set serves, whatever else fails.
+            report.planned(&plan);
+            let done = if plan.action == Action::Start { "started" } else { "reloaded" };
+            report.msg = format!("{} files back, HAProxy {done}", plan.changes.len());
             put.keep()?;
-            super::kept::swap(node)?;
+            kept::swap(node)?;
         }
         Err(failure) => {
             report.msg = failure.to_string().lines().last().unwrap_or_default().to_owned();
             return Err(failure.error);
         }
     }
-    report.planned(&plan);
-    report.msg = format!("{} files back, HAProxy reloaded", plan.changes.len());
     if let Some(model) = model {
         let mode =
             if model.options.verify == VerifyMode::Off { VerifyMode::Report } else { model.options.verify };
         ports::conclude(report, ports::verify(node, model, None, model.options.timeout)?, mode);
     }
     Ok(())
+}
+
+/// The way back as a plan.
+fn plan(node: &Node<'_>, changes: Vec<FileChange>, installed: &Installed) -> Result<Plan, Error> {
+    let read = |path: &PathBuf| path.extension().is_some_and(|e| e == "cfg");
+    let now = installed.files.iter().filter(|(p, _)| read(p));
+    let mut candidate: BTreeMap<PathBuf, Vec<u8>> =
+        now.map(|(p, f)| (p.clone(), f.content.clone())).collect();
+    let before: BTreeSet<SocketAddr> = match installed.running {
+        Some(_) => candidate.values().flat_map(|c| binds(c)).collect(),
+        None => BTreeSet::new(),
+    };
+    for c in changes.iter().filter(|c| read(&c.path)) {
+        match &c.after {
+            Some(file) => drop(candidate.insert(c.path.clone(), file.content.clone().into_bytes())),
+            None => drop(candidate.remove(&c.path)),
+        }
+    }
+    let ours = candidate.get(&node.paths.config).is_some_and(|c| owner(c).is_some());
+    let hash = candidate.get(&node.paths.conf_d.join("00-pgsvc.cfg")).and_then(|c| description(c));
+    let Some(hash) = hash.filter(|_| ours) else { return Err(strange(node)) };
+    let after: BTreeSet<SocketAddr> = candidate.values().flat_map(|c| binds(c)).collect();
+    Ok(Plan {
+        daemon_reload: changes.iter().any(|c| c.path == node.paths.dropin),
+        changes,
+        // Somebody may have stopped it; a set that does not serve would not be proven.
+        action: if installed.running.is_some() { Action::Reload } else { Action::Start },
+        reason: "rollback was asked for".into(),
+        hash,
+        new_binds: after.difference(&before).copied().collect(),
+        candidate,
+        nonlocal_binds: true,
+    })
+}
+
+/// The configuration's name, which a new worker must answer with.
+fn description(content: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(content);
+    text.lines().find_map(|l| l.trim().strip_prefix("description ").map(str::to_owned))
+}
+
+/// The set before the first apply: the distribution's, or one that was taken over. Nothing tells when it serves.
+fn strange(node: &Node<'_>) -> Error {
+    let error =
+        Error::new("rollback", "the earlier set was not written by pgsvc, which cannot prove that it serves");
+    let kept = kept::original(node, &node.paths.config);
+    if !node.sys.stat(&kept).is_ok_and(|s| s.is_some()) {
+        return error.hint("take the clusters away with 'pgsvc apply --absent -c CLUSTER'");
+    }
+    let (kept, config) = (kept.display(), node.paths.config.display());
+    error.hint(format!(
+        "the {config} of before is kept as {kept}: take the clusters away with 'pgsvc apply --absent -c CLUSTER', \
+         put that file back, and reload HAProxy"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::Paths;
+    use crate::host::fake::{FakeFile, FakeSystem};
+    use crate::plan::{InstalledFile, RenderedFile, Running};
+
+    fn back(path: &str, content: &str) -> FileChange {
+        let owner = ("0".to_owned(), "0".to_owned());
+        let after =
+            RenderedFile { path: path.into(), content: content.into(), mode: 0o640, owner, cluster: None };
+        FileChange { path: path.into(), before: None, after: Some(after) }
+    }
+
+    fn installed(running: bool) -> Installed {
+        let file = |content: &str| InstalledFile { content: content.into(), mode: 0o640, uid: 0, gid: 0 };
+        let files = [
+            ("/etc/haproxy/haproxy.cfg".into(), file("# Managed by pgsvc: node\n")),
+            ("/etc/haproxy/conf.d/00-pgsvc.cfg".into(), file("global\n    description pgsvc-new\n")),
+            ("/etc/haproxy/conf.d/a-x.cfg".into(), file("listen a-x\n    bind 127.0.0.1:1\n")),
+        ];
+        let running = running.then_some(Running { description: None, takes_reload: true });
+        Installed { files: files.into(), pristine: false, running }
+    }
+
+    #[test]
+    fn a_stopped_haproxy_is_started_with_the_earlier_set() {
+        let sys = FakeSystem::default();
+        let node = Node { sys: &sys, paths: Paths::default(), rooted: false };
+        let changes =
+            || vec![back("/etc/haproxy/conf.d/00-pgsvc.cfg", "global\n    description pgsvc-old\n")];
+        let p = plan(&node, changes(), &installed(true)).unwrap();
+        assert_eq!((p.action, p.hash.as_str(), p.new_binds.len()), (Action::Reload, "pgsvc-old", 0));
+        let p = plan(&node, changes(), &installed(false)).unwrap();
+        assert_eq!((p.action, p.new_binds.len()), (Action::Start, 1));
+    }
+
+    #[test]
+    fn a_set_that_was_taken_over_is_not_gone_back_to_but_named() {
+        let sys = FakeSystem::default();
+        let node = Node { sys: &sys, paths: Paths::default(), rooted: false };
+        let says = || {
+            let change = back("/etc/haproxy/haproxy.cfg", "global\n    description pgsvc-old\n");
+            plan(&node, vec![change], &installed(true)).unwrap_err().to_string()
+        };
+        assert!(says().contains("not written by pgsvc") && !says().contains("original"), "{}", says());
+        sys.put("/var/lib/pgsvc/original/etc/haproxy/haproxy.cfg", FakeFile::default());
+        assert!(says().contains("is kept as /var/lib/pgsvc/original/etc/haproxy/haproxy.cfg"), "{}", says());
+    }
 }
