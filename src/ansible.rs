@@ -58,7 +58,9 @@ pub fn run(bytes: &[u8]) -> Value {
 
 fn parse(bytes: &[u8]) -> Result<Vars, Errors> {
     if bytes.len() > MOST {
-        return Err(Error::new("arguments", format!("are {} bytes long", bytes.len())).hint(format!("at most {MOST}")).into());
+        return Err(Error::new("arguments", format!("are {} bytes long", bytes.len()))
+            .hint(format!("at most {MOST}"))
+            .into());
     }
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(map)) => Ok(map),
@@ -80,8 +82,11 @@ fn execute(args: &Vars) -> Result<Value, Errors> {
     let said = value::given(args.get("verify_timeout")).is_some();
     let patience = if said { request.options.timeout } else { PATIENCE };
     let model = request::model(request)?;
-    let report =
-        if verify_only { run::ports::report(&node, &model, None, patience) } else { run::apply::apply(&node, &model) };
+    let report = if verify_only {
+        run::ports::report(&node, &model, None, patience)
+    } else {
+        run::apply::apply(&node, &model)
+    };
     Ok(finished(report).ansible(diff))
 }
 

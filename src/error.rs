@@ -32,7 +32,8 @@ impl Error {
     /// The same error, said of a larger object: `place` goes in front.
     #[must_use]
     pub fn within(mut self, place: &str) -> Self {
-        self.place = if self.place.is_empty() { place.to_owned() } else { format!("{place}: {}", self.place) };
+        self.place =
+            if self.place.is_empty() { place.to_owned() } else { format!("{place}: {}", self.place) };
         self
     }
 }

@@ -1,7 +1,9 @@
 //! Picks the edge and sets the exit code; nothing else may live here.
 
 #[cfg(all(not(debug_assertions), not(target_feature = "crt-static")))]
-compile_error!("a release of pgsvc is static: build with -C target-feature=+crt-static (see .cargo/config.toml)");
+compile_error!(
+    "a release of pgsvc is static: build with -C target-feature=+crt-static (see .cargo/config.toml)"
+);
 
 use std::process::ExitCode;
 

@@ -82,7 +82,8 @@ impl Change {
 /// and secrets of several words.
 pub fn mask(text: &str) -> String {
     let secret_from = |l: &str| {
-        let words: Vec<(usize, &str)> = l.split_whitespace().map(|w| (w.as_ptr() as usize - l.as_ptr() as usize, w)).collect();
+        let words: Vec<(usize, &str)> =
+            l.split_whitespace().map(|w| (w.as_ptr() as usize - l.as_ptr() as usize, w)).collect();
         words.windows(2).find_map(|pair| match pair {
             [(_, "password" | "insecure-password"), (at, _)] => Some(*at),
             [(_, "auth"), (at, pair)] if pair.contains(':') => Some(*at),
@@ -172,7 +173,12 @@ pub fn wrong_line(r: &PortResult) -> String {
     let list = |names: &[String]| if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
     format!(
         "service '{}' of {} on {}: expected {}, found {}: {}",
-        r.service, r.cluster, r.address, list(&r.expected), list(&r.found), r.why.join("; ")
+        r.service,
+        r.cluster,
+        r.address,
+        list(&r.expected),
+        list(&r.found),
+        r.why.join("; ")
     )
 }
 
@@ -193,8 +199,10 @@ fn service(s: &ResolvedService, node: &str, options: &Options) -> Value {
     let members: Vec<Value> = s
         .servers
         .iter()
-        .map(|m| json!({"instance": m.instance, "address": m.address, "port": m.port, "weight": m.weight,
-            "as_primary": m.as_primary, "as_replica": m.as_replica}))
+        .map(|m| {
+            json!({"instance": m.instance, "address": m.address, "port": m.port, "weight": m.weight,
+            "as_primary": m.as_primary, "as_replica": m.as_replica})
+        })
         .collect();
     let host = match s.binds.first() {
         Some(b) if !b.ip().is_unspecified() => b.ip().to_string(),
@@ -234,7 +242,10 @@ mod tests {
         for secret in ["$6$", "hunter2", "two", "words", "aHVudGVyMg"] {
             assert!(!masked.replace("user two", "").contains(secret), "{secret}: {masked}");
         }
-        assert!(masked.contains("user admin password ********\n") && masked.contains("auth realm x"), "{masked}");
+        assert!(
+            masked.contains("user admin password ********\n") && masked.contains("auth realm x"),
+            "{masked}"
+        );
         assert_eq!(mask("global\n"), "global\n");
     }
 
@@ -243,7 +254,10 @@ mod tests {
         let mut r = Report { node: "n".into(), ..Report::default() };
         r.fail([Error::new("a", "b")]);
         let v = r.ansible(true);
-        assert_eq!((v["failed"].as_bool(), v["changed"].as_bool(), v["msg"].as_str()), (Some(true), Some(false), Some("a: b")));
+        assert_eq!(
+            (v["failed"].as_bool(), v["changed"].as_bool(), v["msg"].as_str()),
+            (Some(true), Some(false), Some("a: b"))
+        );
         assert!(v["warnings"].is_array() && v["diff"].is_array());
     }
 }

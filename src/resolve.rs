@@ -4,11 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::Serialize;
 
-
 use crate::error::Errors;
 use crate::inventory::cluster::Cluster;
 use crate::inventory::member::Member;
-use crate::service::{CheckPort, Service, ServerOptions, Source, Target};
+use crate::service::{CheckPort, ServerOptions, Service, Source, Target};
 
 mod names;
 mod scenarios;

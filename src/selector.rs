@@ -13,15 +13,38 @@ use jmespath::{Expression, Rcvar, Runtime, Variable};
 use serde_json::{Map, Value};
 
 mod text;
-pub use text::{identifiers, needs_all_variables};
 use text::{column, refuse_traps, rewrite_literals, unknown_function};
+pub use text::{identifiers, needs_all_variables};
 
 use crate::error::{Error, nearest};
 
 const FUNCTIONS: [&str; 26] = [
-    "abs", "avg", "ceil", "contains", "ends_with", "floor", "join", "keys", "length", "map", "max", "max_by",
-    "merge", "min", "min_by", "not_null", "reverse", "sort", "sort_by", "starts_with", "sum", "to_array",
-    "to_number", "to_string", "type", "values",
+    "abs",
+    "avg",
+    "ceil",
+    "contains",
+    "ends_with",
+    "floor",
+    "join",
+    "keys",
+    "length",
+    "map",
+    "max",
+    "max_by",
+    "merge",
+    "min",
+    "min_by",
+    "not_null",
+    "reverse",
+    "sort",
+    "sort_by",
+    "starts_with",
+    "sum",
+    "to_array",
+    "to_number",
+    "to_string",
+    "type",
+    "values",
 ];
 
 /// A compiled selector.

@@ -107,9 +107,9 @@ pub fn parse(entry: &Value, index: usize, cluster: &str, pool: Target) -> Result
             errors.push(Error::new(&place, "has no name").hint("every service needs one: name: primary"));
             String::new()
         }
-        Some(v) => errors
-            .take(value::word("name", v, "-_", 63).map_err(|e| e.within(&place)))
-            .unwrap_or_default(),
+        Some(v) => {
+            errors.take(value::word("name", v, "-_", 63).map_err(|e| e.within(&place))).unwrap_or_default()
+        }
     };
     if !name.is_empty() {
         place = format!("service '{name}' of {cluster}");
@@ -144,7 +144,9 @@ pub fn parse_target(field: &str, v: &Value) -> Result<Target, Error> {
     match v.as_str() {
         Some("postgres") => Ok(Target::Postgres),
         Some("pgbouncer") => Ok(Target::Pgbouncer),
-        _ => value::port(field, v).map(Target::Port).map_err(|e| e.hint("postgres, pgbouncer or a port number")),
+        _ => value::port(field, v)
+            .map(Target::Port)
+            .map_err(|e| e.hint("postgres, pgbouncer or a port number")),
     }
 }
 

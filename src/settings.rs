@@ -88,8 +88,20 @@ pub struct Options {
 
 /// The names of the options, as module arguments; as variables they carry the prefix `pgsvc_`.
 pub const OPTIONS: [&str; 15] = [
-    "role_source", "templates", "root", "verify", "verify_user", "verify_password", "verify_database",
-    "verify_sslmode", "verify_sslrootcert", "verify_timeout", "allow_restart", "adopt", "force", "nonlocal_bind",
+    "role_source",
+    "templates",
+    "root",
+    "verify",
+    "verify_user",
+    "verify_password",
+    "verify_database",
+    "verify_sslmode",
+    "verify_sslrootcert",
+    "verify_timeout",
+    "allow_restart",
+    "adopt",
+    "force",
+    "nonlocal_bind",
     "verify_only",
 ];
 
@@ -181,8 +193,11 @@ pub fn options(place: &str, vars: &Vars, prefix: &'static str, errors: &mut Erro
     let one_of = |names: &'static str| {
         move |n: &str, v: &Value| {
             let text = value::text(n, v)?;
-            if names.split(' ').any(|k| k == text) { Ok(text) } else {
-                Err(Error::new(n, format!("'{}' is not valid", text.escape_debug())).hint(format!("one of {}", names.replace(' ', ", "))))
+            if names.split(' ').any(|k| k == text) {
+                Ok(text)
+            } else {
+                Err(Error::new(n, format!("'{}' is not valid", text.escape_debug()))
+                    .hint(format!("one of {}", names.replace(' ', ", "))))
             }
         }
     };
@@ -223,6 +238,8 @@ fn verify_mode(name: &str, v: &Value) -> Result<VerifyMode, Error> {
     match value::boolean(name, v) {
         Ok(true) => Ok(VerifyMode::Fail),
         Ok(false) => Ok(VerifyMode::Off),
-        Err(_) => Err(Error::new(name, format!("{} is not valid", value::show(v))).hint("true, false or report")),
+        Err(_) => {
+            Err(Error::new(name, format!("{} is not valid", value::show(v))).hint("true, false or report"))
+        }
     }
 }

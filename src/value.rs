@@ -63,9 +63,8 @@ pub fn integer(name: &str, value: &Value, low: u64, high: u64) -> Result<u64, Er
 /// # Errors
 /// Anything but 1 to 65535.
 pub fn port(name: &str, value: &Value) -> Result<u16, Error> {
-    let no = || {
-        Error::new(name, format!("{} is no port", show(value))).hint("a whole number from 1 to 65535")
-    };
+    let no =
+        || Error::new(name, format!("{} is no port", show(value))).hint("a whole number from 1 to 65535");
     let number = integer(name, value, 1, 65535).map_err(|_| no())?;
     u16::try_from(number).map_err(|_| no())
 }

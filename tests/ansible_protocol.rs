@@ -107,12 +107,15 @@ fn diff_mode_shows_each_file_before_and_after() {
     let root = Root::empty();
     let diff = |check: bool, maxconn: u32| {
         ok(module(&arguments(&root.path(), |a| {
-            a["services"] = json!([{"name": "x", "src_port": 5440, "selector": "[]", "haproxy": {"maxconn": maxconn}}]);
+            a["services"] =
+                json!([{"name": "x", "src_port": 5440, "selector": "[]", "haproxy": {"maxconn": maxconn}}]);
             a["_ansible_diff"] = json!(true);
             a["_ansible_check_mode"] = json!(check);
         })))
     };
-    assert!(module(&arguments(&root.path(), |a| a["_ansible_check_mode"] = json!(true))).get("diff").is_none());
+    assert!(
+        module(&arguments(&root.path(), |a| a["_ansible_check_mode"] = json!(true))).get("diff").is_none()
+    );
     let planned = diff(true, 77);
     assert_eq!(planned["diff"], diff(false, 77)["diff"]);
     let changed = diff(false, 78);
@@ -141,7 +144,8 @@ fn secrets_are_in_no_answer_and_in_no_file_but_those_that_must_hold_them() {
         json!({"node": {"inventory_hostname": NODE, "haproxy_admin_password": format!("{ADMIN}\n")}}),
         json!({"node": {"inventory_hostname": NODE, "haproxy_admin_password": ADMIN, "pgsvc_verify_password": [PASSWORD]}, "verify_password": null}),
     ] {
-        let args = with_secrets(&root, |a| a.as_object_mut().unwrap().extend(change.as_object().unwrap().clone()));
+        let args =
+            with_secrets(&root, |a| a.as_object_mut().unwrap().extend(change.as_object().unwrap().clone()));
         for answer in [module(&args), module_file(&args).0] {
             assert!(!secret(&answer.to_string()), "{change}: {answer}");
             assert!(!answer.to_string().contains("$6$"), "a hash can be guessed at leisure: {answer}");
@@ -187,12 +191,24 @@ fn ansibles_spellings_mean_what_they_say() {
         a["members"][1]["pg_weight"] = json!("50");
         a["members"][2]["pg_weight"] = json!("");
         a["members"][1]["pg_port"] = json!("5433");
-        for (key, v) in [("templates", ""), ("verify", "yes"), ("force", "no"), ("adopt", "False"), ("state", ""), ("verify_timeout", "30"), ("services_extra", "")] {
+        for (key, v) in [
+            ("templates", ""),
+            ("verify", "yes"),
+            ("force", "no"),
+            ("adopt", "False"),
+            ("state", ""),
+            ("verify_timeout", "30"),
+            ("services_extra", ""),
+        ] {
             a[key] = json!(v);
         }
     })));
     assert_eq!(plain.conf("pg-test-x"), spelled.conf("pg-test-x"));
-    assert!(plain.conf("pg-test-x").contains("server pg-test-2 10.10.10.12:7000 check port 9000 weight 50"), "{}", plain.conf("pg-test-x"));
+    assert!(
+        plain.conf("pg-test-x").contains("server pg-test-2 10.10.10.12:7000 check port 9000 weight 50"),
+        "{}",
+        plain.conf("pg-test-x")
+    );
     assert!(!plain.conf("pg-test-x").contains("pg-test-3"), "\"False\" is false");
 }
 

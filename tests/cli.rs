@@ -20,7 +20,9 @@ fn every_verb_has_help_and_the_top_names_them_all() {
         let help = out(&good(&[verb, "--help"]));
         assert!(help.contains(&format!("Usage: pgsvc {verb}")), "{help}");
     }
-    assert!(top.contains("Exit codes: 0 good, 1 failed, 2 the plan has changes, 3 a port is wrong, 64 usage"));
+    assert!(
+        top.contains("Exit codes: 0 good, 1 failed, 2 the plan has changes, 3 a port is wrong, 64 usage")
+    );
     assert!(out(&good(&["--version"])).starts_with("pgsvc 0."));
 }
 
@@ -63,9 +65,7 @@ fn render_is_the_same_twice_and_from_whatever_it_is_read() {
     put("host_vars/10.10.10.13/main.yml", "{pg_seq: 3, pg_role: offline}\n");
     assert_eq!(first, good(&["render", "-i", dir.path().to_str().unwrap()]).stdout, "a directory");
 
-    let var = |seq: u64, role: &str| {
-        serde_json::json!({"pg_cluster": "pg-test", "haproxy_admin_password": "open sesame", "pg_seq": seq, "pg_role": role})
-    };
+    let var = |seq: u64, role: &str| serde_json::json!({"pg_cluster": "pg-test", "haproxy_admin_password": "open sesame", "pg_seq": seq, "pg_role": role});
     let list = serde_json::json!({
         "_meta": {"hostvars": {"10.10.10.11": var(1, "primary"), "10.10.10.12": var(2, "replica"), "10.10.10.13": var(3, "offline")}},
         "all": {"children": ["ungrouped", "pg-test"]},
@@ -73,7 +73,11 @@ fn render_is_the_same_twice_and_from_whatever_it_is_read() {
     })
     .to_string();
     put("list/hosts.json", &list);
-    assert_eq!(first, good(&["render", "-i", dir.path().join("list/hosts.json").to_str().unwrap()]).stdout, "JSON");
+    assert_eq!(
+        first,
+        good(&["render", "-i", dir.path().join("list/hosts.json").to_str().unwrap()]).stdout,
+        "JSON"
+    );
     assert_eq!(first, run_with(&["render", "-i", "-"], list).stdout, "JSON on stdin");
     assert_eq!(first, run_with(&["render", "-i", "-"], HOSTS).stdout, "YAML on stdin");
 }
@@ -81,7 +85,8 @@ fn render_is_the_same_twice_and_from_whatever_it_is_read() {
 #[test]
 fn render_out_writes_what_apply_would_install() {
     let (file, dir) = (Inventory::new(HOSTS), tempfile::TempDir::new().unwrap());
-    let said = out(&good(&["render", "-i", &file.path(), "--host", NODE, "--out", dir.path().to_str().unwrap()]));
+    let said =
+        out(&good(&["render", "-i", &file.path(), "--host", NODE, "--out", dir.path().to_str().unwrap()]));
     let written = tree(dir.path());
     assert_eq!(said.lines().count(), written.values().filter(|f| f.3 != b"/").count());
     let root = Root::with(HOSTS);
@@ -91,7 +96,8 @@ fn render_out_writes_what_apply_would_install() {
     }
     good(&["render", "-i", &file.path(), "--host", NODE, "--out", dir.path().to_str().unwrap()]);
     assert_eq!(written, tree(dir.path()), "a second run writes the same");
-    let json: Value = serde_json::from_slice(&good(&["render", "-i", &file.path(), "--format", "json"]).stdout).unwrap();
+    let json: Value =
+        serde_json::from_slice(&good(&["render", "-i", &file.path(), "--format", "json"]).stdout).unwrap();
     assert_eq!(json.as_array().unwrap().len(), 7);
     assert!(out(&good(&["render", "--show-templates"])).contains("==> service.cfg.hbs <=="));
 }
@@ -100,12 +106,15 @@ fn render_out_writes_what_apply_would_install() {
 fn explain_shows_the_matrix_as_text_and_as_json() {
     let file = Inventory::new(HOSTS);
     let text = out(&good(&["explain", "-i", &file.path()]));
-    for part in ["pg-test (roles follow Patroni)", "PORT  SERVICE", "5433  primary", "pg-test-3", "backup as primary"] {
+    for part in
+        ["pg-test (roles follow Patroni)", "PORT  SERVICE", "5433  primary", "pg-test-3", "backup as primary"]
+    {
         assert!(text.contains(part), "{part} is not in {text}");
     }
     let fixed = out(&good(&["explain", "-i", &file.path(), "--role-source", "inventory"]));
     assert!(fixed.contains("whatever Patroni says") && !fixed.contains("as primary"), "{fixed}");
-    let json: Value = serde_json::from_slice(&good(&["explain", "-i", &file.path(), "--format", "json"]).stdout).unwrap();
+    let json: Value =
+        serde_json::from_slice(&good(&["explain", "-i", &file.path(), "--format", "json"]).stdout).unwrap();
     let services = json["pg-test"]["services"].as_object().unwrap();
     assert_eq!(services.keys().collect::<Vec<_>>(), ["default", "offline", "primary", "replica"]);
     assert_eq!(services["replica"]["port"], 5434);
@@ -123,7 +132,8 @@ fn lint_is_0_with_warnings_and_1_with_an_error() {
     let output = run(&["lint", "-i", &bad.path()]);
     assert_eq!(code(&output), 1);
     assert!(out(&output).starts_with("error invalid: "), "{}", out(&output));
-    let json: Value = serde_json::from_slice(&run(&["lint", "-i", &bad.path(), "--format", "json"]).stdout).unwrap();
+    let json: Value =
+        serde_json::from_slice(&run(&["lint", "-i", &bad.path(), "--format", "json"]).stdout).unwrap();
     assert_eq!(json[0]["severity"], "error");
 }
 
@@ -147,7 +157,11 @@ fn a_root_is_filled_once_planned_clean_and_emptied_again() {
     assert_eq!(code(&planned), 2, "{}", err(&planned));
     assert!(out(&planned).contains("+++ /etc/haproxy/haproxy.cfg (new file)"));
     assert!(!out(&planned).contains("$6$"), "the hash of a password is a secret too");
-    assert_eq!(difference(&nothing, &root.tree()), Vec::<std::path::PathBuf>::new(), "a plan touches nothing");
+    assert_eq!(
+        difference(&nothing, &root.tree()),
+        Vec::<std::path::PathBuf>::new(),
+        "a plan touches nothing"
+    );
 
     assert_eq!(code(&root.apply(HOSTS, &[])), 0);
     let installed = root.tree();
@@ -177,7 +191,11 @@ fn a_cluster_goes_also_when_it_has_left_the_inventory() {
     let other = HOSTS.replace("pg-test", "pg-else");
     let root = Root::with(HOSTS);
     let slip = root.apply(&other, &["--absent", "-c", "pg-tset"]);
-    assert!(code(&slip) == 0 && err(&slip).contains("cluster 'pg-tset': is not in the inventory"), "{}", err(&slip));
+    assert!(
+        code(&slip) == 0 && err(&slip).contains("cluster 'pg-tset': is not in the inventory"),
+        "{}",
+        err(&slip)
+    );
     let planned = root.plan(&other, &["--absent", "-c", "pg-test"]);
     assert!(code(&planned) == 2 && root.has("pg-test-primary"), "{}", err(&planned));
     let gone = root.apply(&other, &["--absent", "-c", "pg-test"]);
@@ -197,9 +215,11 @@ fn templates_lie_where_the_operator_works_and_are_found_again() {
     let (_, service) = built_in.split_once("==> service.cfg.hbs <==\n").unwrap();
     let (service, _) = service.split_once("\n==> ").unwrap();
     std::fs::create_dir(work.0.path().join("own")).unwrap();
-    std::fs::write(work.0.path().join("own/service.cfg.hbs"), format!("{}\n# mine\n", service.trim_end())).unwrap();
+    std::fs::write(work.0.path().join("own/service.cfg.hbs"), format!("{}\n# mine\n", service.trim_end()))
+        .unwrap();
     let here = |args: &[&str]| {
-        let output = pgsvc().current_dir(work.0.path()).args(args).args(["--root", &root.path()]).output().unwrap();
+        let output =
+            pgsvc().current_dir(work.0.path()).args(args).args(["--root", &root.path()]).output().unwrap();
         assert_eq!(code(&output), 0, "{}", err(&output));
     };
     here(&["apply", "-i", "hosts.yml", "--host", NODE, "--templates", "own"]);
@@ -221,7 +241,11 @@ fn a_cluster_that_is_in_somebodys_way_blocks_no_other() {
     let clusters = ["-c", "pg-test", "-c", "pg-two"];
     let planned = root.plan(&both, &clusters);
     assert_eq!(code(&planned), 1, "{}", err(&planned));
-    assert!(out(&planned).contains("pg-test-primary.cfg") && !out(&planned).contains("pg-two"), "{}", out(&planned));
+    assert!(
+        out(&planned).contains("pg-test-primary.cfg") && !out(&planned).contains("pg-two"),
+        "{}",
+        out(&planned)
+    );
     let applied = root.apply(&both, &clusters);
     assert_eq!(code(&applied), 1, "{}", err(&applied));
     assert!(err(&applied).contains("6433") && err(&applied).contains("hand.cfg"), "{}", err(&applied));
@@ -236,9 +260,24 @@ fn a_cluster_that_is_in_somebodys_way_blocks_no_other() {
 fn json_reports_have_the_documented_fields() {
     let root = Root::empty();
     let report: Value = serde_json::from_slice(&root.plan(HOSTS, &["--format", "json"]).stdout).unwrap();
-    assert_eq!((&report["changed"], &report["failed"], &report["node"]), (&true.into(), &false.into(), &NODE.into()));
+    assert_eq!(
+        (&report["changed"], &report["failed"], &report["node"]),
+        (&true.into(), &false.into(), &NODE.into())
+    );
     let report: Value = serde_json::from_slice(&root.apply(HOSTS, &["--format", "json"]).stdout).unwrap();
-    for field in ["changed", "failed", "msg", "action", "hash", "changes", "clusters", "verify", "errors", "warnings", "rolled_back"] {
+    for field in [
+        "changed",
+        "failed",
+        "msg",
+        "action",
+        "hash",
+        "changes",
+        "clusters",
+        "verify",
+        "errors",
+        "warnings",
+        "rolled_back",
+    ] {
         assert!(report.get(field).is_some(), "{field}");
     }
     let again: Value = serde_json::from_slice(&root.apply(HOSTS, &["--format", "json"]).stdout).unwrap();
@@ -249,7 +288,13 @@ fn json_reports_have_the_documented_fields() {
 fn a_pipe_that_closes_early_is_no_panic() {
     let file = Inventory::new(HOSTS);
     let path = file.path();
-    for args in [&["render", "-i", &path][..], &["explain", "-i", &path], &["completions", "bash"], &["--help"], &["render", "--show-templates"]] {
+    for args in [
+        &["render", "-i", &path][..],
+        &["explain", "-i", &path],
+        &["completions", "bash"],
+        &["--help"],
+        &["render", "--show-templates"],
+    ] {
         let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("pgsvc"))
             .args(args)
             .stdout(Stdio::piped())
@@ -271,7 +316,8 @@ fn there_is_no_colour_where_no_terminal_is_or_none_is_wanted() {
     // A terminal: script(1) gives the program one.
     let file = Inventory::new(HOSTS);
     let binary = assert_cmd::cargo::cargo_bin("pgsvc");
-    let command = format!("{} plan -i {} --host {NODE} --root {}", binary.display(), file.path(), root.path());
+    let command =
+        format!("{} plan -i {} --host {NODE} --root {}", binary.display(), file.path(), root.path());
     let on_a_terminal = |set: bool| {
         let mut script = std::process::Command::new("script");
         script.args(["-qec", &command, "/dev/null"]).stdin(Stdio::null()).env_remove("NO_COLOR");

@@ -53,7 +53,9 @@ fn what_is_accepted_renders_to_what_haproxy_accepts() {
                     seen.extend(rendered.iter().map(|f| f.content.clone()));
                     batch.add(&rendered);
                 }
-                Err(e) => *reasons.entry(e.chars().skip_while(|c| *c != ':').take(60).collect()).or_default() += 1,
+                Err(e) => {
+                    *reasons.entry(e.chars().skip_while(|c| *c != ':').take(60).collect()).or_default() += 1
+                }
             }
         }
         if good && batch.check().is_ok() {
@@ -70,7 +72,20 @@ fn what_is_accepted_renders_to_what_haproxy_accepts() {
     }
     println!("{accepted} of {CASES} accepted; refused: {reasons:?}");
     assert!(accepted * 10 >= CASES * 8, "most must be accepted: {reasons:?}");
-    for word in ["track ", "check-ssl verify required ca-file", "verifyhost", "verify none", "v6only", "[fd00::", " weight 0", "option allbackups", "-backup if {", "-check2", "init-addr", "http-check connect port 8008 ssl"] {
+    for word in [
+        "track ",
+        "check-ssl verify required ca-file",
+        "verifyhost",
+        "verify none",
+        "v6only",
+        "[fd00::",
+        " weight 0",
+        "option allbackups",
+        "-backup if {",
+        "-check2",
+        "init-addr",
+        "http-check connect port 8008 ssl",
+    ] {
         assert!(seen.iter().any(|t| t.contains(word)), "no case has {word:?}");
     }
 }
@@ -138,9 +153,11 @@ fn no_value_adds_a_line_or_a_word() {
 fn a_nodes_own_settings_are_accepted_too() {
     let mut runner = runner();
     let time = "(0|[1-9][0-9]{0,3})(ms|s|m|)";
-    let strategy = ("[A-Za-z0-9_.@-]{1,63}", "\\PC{1,40}", time, time, 1_u64..=10_000_000, proptest::bool::ANY);
+    let strategy =
+        ("[A-Za-z0-9_.@-]{1,63}", "\\PC{1,40}", time, time, 1_u64..=10_000_000, proptest::bool::ANY);
     for _ in 0..20 {
-        let (user, password, client, queue, maxconn, auth) = strategy.new_tree(&mut runner).unwrap().current();
+        let (user, password, client, queue, maxconn, auth) =
+            strategy.new_tree(&mut runner).unwrap().current();
         let mut case = put("name", None);
         case["node"] = json!({"inventory_hostname": "lb1", "haproxy_admin_username": user, "haproxy_admin_password": password,
             "haproxy_client_timeout": client, "haproxy_server_timeout": client, "haproxy_connect_timeout": queue,

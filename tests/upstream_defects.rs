@@ -19,7 +19,11 @@ fn rendered(inventory: &str) -> String {
 /// The `server` line of a member; the first, where backends that check it are apart.
 fn server(text: &str, seq: u32) -> String {
     let word = format!("server pg-test-{seq} ");
-    text.lines().find(|l| l.trim_start().starts_with(&word)).unwrap_or_else(|| panic!("no {word}in {text}")).trim().to_owned()
+    text.lines()
+        .find(|l| l.trim_start().starts_with(&word))
+        .unwrap_or_else(|| panic!("no {word}in {text}"))
+        .trim()
+        .to_owned()
 }
 
 #[test]
@@ -40,7 +44,8 @@ fn defect_02_the_check_port_is_the_members_own_and_not_the_rendering_hosts() {
     for (seq, port) in [(1, 28008), (2, 18008), (3, 8008)] {
         assert!(server(&text, seq).contains(&format!("check port {port} ")), "{text}");
     }
-    let exporter = service("selector: '[]', check_port: pg_exporter").replace("pg_seq: 2", "pg_seq: 2, pg_exporter_port: 19630");
+    let exporter = service("selector: '[]', check_port: pg_exporter")
+        .replace("pg_seq: 2", "pg_seq: 2, pg_exporter_port: 19630");
     assert!(server(&rendered(&exporter), 2).contains("check port 19630 "));
 }
 
@@ -59,9 +64,13 @@ fn defect_04_null_selectors_are_errors_and_strings_mean_what_they_say() {
     for selector in ["nothing", "[0]", "pg_role"] {
         let output = Root::empty().apply(&service(&format!("selector: '{selector}'")), &[]);
         assert_eq!(code(&output), 1);
-        assert!(err(&output).contains("service 'x' of pg-test: selector") && err(&output).contains("no list of members"));
+        assert!(
+            err(&output).contains("service 'x' of pg-test: selector")
+                && err(&output).contains("no list of members")
+        );
     }
-    let hosts = service("selector: '[? pg_offline_query ]'").replace("pg_seq: 2", "pg_seq: 2, pg_weight: '50', pg_offline_query: 'yes'");
+    let hosts = service("selector: '[? pg_offline_query ]'")
+        .replace("pg_seq: 2", "pg_seq: 2, pg_weight: '50', pg_offline_query: 'yes'");
     let text = rendered(&hosts.replace("pg_seq: 3", "pg_seq: 3, pg_offline_query: 'false'"));
     assert!(server(&text, 2).ends_with(" weight 50"), "{text}");
     assert!(!text.contains("pg-test-3"), "'false' is false: {text}");
@@ -69,10 +78,14 @@ fn defect_04_null_selectors_are_errors_and_strings_mean_what_they_say() {
 
 #[test]
 fn defect_05_all_backups_share_the_load() {
-    let text = rendered(&service("check_url: /read-only, selector: '[? pg_role == `offline`]', selector_backup: '[? pg_role != `offline`]'"));
+    let text = rendered(&service(
+        "check_url: /read-only, selector: '[? pg_role == `offline`]', selector_backup: '[? pg_role != `offline`]'",
+    ));
     assert!(text.contains("\n    option allbackups\n"), "{text}");
     // Where roles follow Patroni, the backups are a backend of their own, and none of them stands back in it.
-    let text = rendered(&service("check_url: /read-only, selector: '[]', selector_backup: '[? pg_role == `primary` || pg_role == `offline`]'"));
+    let text = rendered(&service(
+        "check_url: /read-only, selector: '[]', selector_backup: '[? pg_role == `primary` || pg_role == `offline`]'",
+    ));
     let (_, backups) = text.split_once("backend pg-test-x-backup\n").unwrap();
     for seq in 1..=3 {
         assert!(backups.contains(&format!("server pg-test-{seq} ")), "{text}");
@@ -83,7 +96,9 @@ fn defect_05_all_backups_share_the_load() {
 #[test]
 fn defect_06_files_are_owned_by_name_and_header_and_never_touched_before_they_are_right() {
     let root = Root::with(HOSTS);
-    let other = HOSTS.replace("pg-test", "pg-test-2").replace("vars: {", "vars: {pg_services: [{name: primary, src_port: 5533, selector: '[]'}], ");
+    let other = HOSTS
+        .replace("pg-test", "pg-test-2")
+        .replace("vars: {", "vars: {pg_services: [{name: primary, src_port: 5533, selector: '[]'}], ");
     assert_eq!(code(&root.apply(&other, &[])), 0);
     root.put("/etc/haproxy/conf.d/pg-test-ro.cfg", "listen pg-test-ro\n    bind *:6001\n");
     let output = root.apply(HOSTS, &["--absent", "-c", "pg-test"]);
@@ -104,7 +119,9 @@ fn defect_06_files_are_owned_by_name_and_header_and_never_touched_before_they_ar
 fn defect_07_a_second_run_rewrites_nothing() {
     let root = Root::with(HOSTS);
     let times = || {
-        let of = |path: &std::path::PathBuf| root.0.path().join(path).symlink_metadata().unwrap().modified().unwrap();
+        let of = |path: &std::path::PathBuf| {
+            root.0.path().join(path).symlink_metadata().unwrap().modified().unwrap()
+        };
         root.tree().keys().filter(|p| p.starts_with("etc")).map(of).collect::<Vec<_>>()
     };
     let (tree, before) = (root.tree(), times());
@@ -120,19 +137,28 @@ fn defect_07_a_second_run_rewrites_nothing() {
 fn defect_08_one_port_for_two_listeners_is_refused_whoever_has_it() {
     let two = HOSTS.replace("vars: {", "vars: {pg_services: [{name: x, src_port: 5440, selector: '[]'}, {name: y, src_port: 5440, selector: '[]'}], ");
     let output = Root::empty().apply(&two, &[]);
-    assert!(code(&output) == 1 && err(&output).contains("port 5440 is also that of service 'x'"), "{}", err(&output));
+    assert!(
+        code(&output) == 1 && err(&output).contains("port 5440 is also that of service 'x'"),
+        "{}",
+        err(&output)
+    );
     // A hand-written listener.
     let root = Root::empty();
     root.put("/etc/haproxy/conf.d/hand.cfg", "listen hand\n    bind 10.10.10.11:5433\n");
     let output = root.apply(HOSTS, &[]);
-    assert!(code(&output) == 1 && err(&output).contains("hand.cfg") && err(&output).contains("5433"), "{}", err(&output));
+    assert!(
+        code(&output) == 1 && err(&output).contains("hand.cfg") && err(&output).contains("5433"),
+        "{}",
+        err(&output)
+    );
     // Another cluster's, installed earlier.
     let root = Root::with(HOSTS);
     let output = root.apply(&HOSTS.replace("pg-test", "pg-other"), &[]);
     assert!(code(&output) == 1 && err(&output).contains("pg-test-primary.cfg"), "{}", err(&output));
     // A VIP and its own address are one.
     let vip = "{name: x, src_port: 5440, src_ip: vip, selector: '[]'}, {name: y, src_port: 5440, src_ip: 10.10.10.3, selector: '[]'}";
-    let hosts = HOSTS.replace("vars: {", &format!("vars: {{vip_address: 10.10.10.3/24, pg_services: [{vip}], "));
+    let hosts =
+        HOSTS.replace("vars: {", &format!("vars: {{vip_address: 10.10.10.3/24, pg_services: [{vip}], "));
     let output = Root::empty().apply(&hosts, &[]);
     assert!(code(&output) == 1 && err(&output).contains("10.10.10.3:5440"), "{}", err(&output));
 }
@@ -140,8 +166,11 @@ fn defect_08_one_port_for_two_listeners_is_refused_whoever_has_it() {
 #[test]
 fn defect_09_what_is_no_longer_defined_leaves_no_file() {
     let with = |names: &[&str]| {
-        let list: Vec<String> =
-            names.iter().zip(5440..).map(|(n, port)| format!("{{name: {n}, src_port: {port}, selector: '[]'}}")).collect();
+        let list: Vec<String> = names
+            .iter()
+            .zip(5440..)
+            .map(|(n, port)| format!("{{name: {n}, src_port: {port}, selector: '[]'}}"))
+            .collect();
         HOSTS.replace("vars: {", &format!("vars: {{pg_services: [{}], ", list.join(", ")))
     };
     let root = Root::with(&with(&["a", "b"]));
@@ -156,7 +185,10 @@ fn defect_09_what_is_no_longer_defined_leaves_no_file() {
 
 #[test]
 fn defect_10_a_failover_changes_no_file_and_the_new_primary_gets_no_reads() {
-    let before = rendered(&service("check_url: /read-only, selector: '[]', selector_backup: '[? pg_role == `primary`]'").replace("offline}", "replica}"));
+    let before = rendered(
+        &service("check_url: /read-only, selector: '[]', selector_backup: '[? pg_role == `primary`]'")
+            .replace("offline}", "replica}"),
+    );
     let after = service("check_url: /read-only, selector: '[]', selector_backup: '[? pg_role == `primary`]'")
         .replace("offline}", "replica}")
         .replace("pg_seq: 1, pg_role: primary", "pg_seq: 1, pg_role: replica")
@@ -165,9 +197,15 @@ fn defect_10_a_failover_changes_no_file_and_the_new_primary_gets_no_reads() {
     let (active, backup) = before.split_once("backend pg-test-x-backup\n").unwrap();
     assert!(active.contains("use_backend pg-test-x-backup if { nbsrv(pg-test-x) eq 0 }"), "{before}");
     for seq in 1..=3 {
-        assert!(active.contains(&format!("server pg-test-{seq} ")) && backup.contains(&format!("server pg-test-{seq} ")));
+        assert!(
+            active.contains(&format!("server pg-test-{seq} "))
+                && backup.contains(&format!("server pg-test-{seq} "))
+        );
     }
-    assert!(active.contains("uri /read-only\n") && active.contains("uri /replica\n"), "active only while it is a replica: {before}");
+    assert!(
+        active.contains("uri /read-only\n") && active.contains("uri /replica\n"),
+        "active only while it is a replica: {before}"
+    );
     assert!(backup.contains("uri /read-only\n"), "{before}");
     // The static form is there for whoever asks for it.
     let file = Inventory::new(&after);

@@ -39,7 +39,10 @@ fn remote(sys: &dyn System, host: Option<&str>, vars: &Vars) -> Result<Option<st
         Ok(ip) => ip,
         Err(_) => {
             let found = sys.resolve(name, std::time::Duration::from_secs(5)).unwrap_or_default();
-            *found.first().ok_or_else(|| crate::error::Error::new(format!("host '{host}'"), format!("{name} does not resolve")).hint("give it ansible_host"))?
+            *found.first().ok_or_else(|| {
+                crate::error::Error::new(format!("host '{host}'"), format!("{name} does not resolve"))
+                    .hint("give it ansible_host")
+            })?
         }
     };
     let own = sys.addresses().unwrap_or_default();

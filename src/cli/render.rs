@@ -38,7 +38,9 @@ pub fn run(a: &RenderArgs) -> Result<u8, Errors> {
 
 fn write(dir: &std::path::Path, files: &[RenderedFile]) -> Result<(), Error> {
     let sys = RealSystem::new(Some(dir.to_owned()));
-    let fail = |path: &std::path::Path, e: std::io::Error| Error::new(path.display().to_string(), format!("cannot be written: {e}"));
+    let fail = |path: &std::path::Path, e: std::io::Error| {
+        Error::new(path.display().to_string(), format!("cannot be written: {e}"))
+    };
     for f in files {
         if let Some(parent) = f.path.parent() {
             sys.create_dir(parent, 0o755).map_err(|e| fail(parent, e))?;

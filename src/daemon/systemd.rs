@@ -91,8 +91,18 @@ pub fn daemon_reload(sys: &dyn System) -> Result<(), Error> {
 /// What a unit and systemd said of it last, without what it logs of its connections; empty where there is no journal.
 pub fn last_words(sys: &dyn System, name: &str) -> String {
     // Never with --since: of that, -n shows the first lines, not the last (systemd 252).
-    let argv =
-        ["journalctl", "-u", name, "_TRANSPORT=stdout", "_TRANSPORT=journal", "-n", "2000", "--no-pager", "-o", "cat"];
+    let argv = [
+        "journalctl",
+        "-u",
+        name,
+        "_TRANSPORT=stdout",
+        "_TRANSPORT=journal",
+        "-n",
+        "2000",
+        "--no-pager",
+        "-o",
+        "cat",
+    ];
     let command = Command { argv: argv.map(str::to_owned).to_vec(), timeout: ASK, ..Command::default() };
     sys.run(&command).map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default()
 }

@@ -38,8 +38,13 @@ pub struct Overrides {
 
 /// Variables that are the cluster's, and so the same on all of its members.
 pub const SHARED: [&str; 7] = [
-    "pg_services", "pg_services_extra", "pg_default_services", "pg_default_service_dest", "vip_address",
-    "pg_vip_address", "patroni_ca_file",
+    "pg_services",
+    "pg_services_extra",
+    "pg_default_services",
+    "pg_default_service_dest",
+    "vip_address",
+    "pg_vip_address",
+    "patroni_ca_file",
 ];
 
 /// The names of the clusters that hosts are members of, sorted; hosts without `pg_cluster` are members of none.
@@ -61,7 +66,8 @@ pub fn names<'a>(hosts: impl IntoIterator<Item = &'a Vars>) -> Vec<String> {
 pub fn build(name: &str, hosts: &[(&str, &Vars)], overrides: &Overrides) -> Result<Cluster, Errors> {
     let mut errors = Errors::default();
     let mut members: Vec<Member> = Vec::new();
-    let mine = |vars: &Vars| vars.get("pg_cluster").is_some_and(|v| value::text("", v).is_ok_and(|t| t == name));
+    let mine =
+        |vars: &Vars| vars.get("pg_cluster").is_some_and(|v| value::text("", v).is_ok_and(|t| t == name));
     let hosts: Vec<_> = hosts.iter().filter(|(_, vars)| mine(vars)).collect();
     for (host, vars) in &hosts {
         if let Some(m) = errors.take(member::parse(host, vars)) {
@@ -91,7 +97,10 @@ fn duplicates(errors: &mut Errors, cluster: &str, members: &[Member]) {
             && a.seq == b.seq
         {
             let what = format!("pg_seq {} is both {}'s and {}'s", a.seq, a.host, b.host);
-            errors.push(Error::new(format!("cluster '{cluster}'"), what).hint("every member needs a number of its own"));
+            errors.push(
+                Error::new(format!("cluster '{cluster}'"), what)
+                    .hint("every member needs a number of its own"),
+            );
         }
     }
 }
@@ -114,7 +123,10 @@ fn shared(errors: &mut Errors, cluster: &str, hosts: &[&(&str, &Vars)]) -> Vars 
         if let Some((first, v)) = values.next() {
             if let Some((second, _)) = values.next() {
                 let what = format!("{name} differs between {first} and {second}");
-                errors.push(Error::new(format!("cluster '{cluster}'"), what).hint("set it once, for the cluster's group"));
+                errors.push(
+                    Error::new(format!("cluster '{cluster}'"), what)
+                        .hint("set it once, for the cluster's group"),
+                );
             }
             found.insert(name.to_owned(), v);
         }
@@ -126,9 +138,15 @@ fn shared(errors: &mut Errors, cluster: &str, hosts: &[&(&str, &Vars)]) -> Vars 
 /// `pg_default_services` is the base and `pg_services` adds.
 fn services(errors: &mut Errors, cluster: &str, shared: &Vars, overrides: &Overrides) -> Vec<Service> {
     let pick = |said: &Option<Value>, name: &str| said.clone().or_else(|| shared.get(name).cloned());
-    let base = list(errors, cluster, "pg_default_services", pick(&overrides.default_services, "pg_default_services"));
+    let base = list(
+        errors,
+        cluster,
+        "pg_default_services",
+        pick(&overrides.default_services, "pg_default_services"),
+    );
     let own = list(errors, cluster, "pg_services", pick(&overrides.services, "pg_services"));
-    let extra = list(errors, cluster, "pg_services_extra", pick(&overrides.services_extra, "pg_services_extra"));
+    let extra =
+        list(errors, cluster, "pg_services_extra", pick(&overrides.services_extra, "pg_services_extra"));
     let adds = own.iter().any(|s| service::dialect_of(s) == Some(Dialect::V2));
     let mut entries = match (base.is_empty(), own.is_empty() || adds) {
         (false, _) => base,
@@ -141,7 +159,9 @@ fn services(errors: &mut Errors, cluster: &str, shared: &Vars, overrides: &Overr
         None => Target::Pgbouncer,
         Some(v) => {
             let read = service::parse_target("pg_default_service_dest", v);
-            errors.take(read.map_err(|e| e.within(&format!("cluster '{cluster}'")))).unwrap_or(Target::Pgbouncer)
+            errors
+                .take(read.map_err(|e| e.within(&format!("cluster '{cluster}'"))))
+                .unwrap_or(Target::Pgbouncer)
         }
     };
     let mut services: Vec<Service> = Vec::new();
@@ -167,11 +187,16 @@ fn list(errors: &mut Errors, cluster: &str, name: &str, v: Option<Value>) -> Vec
     };
     let dialects: Vec<_> = entries.iter().filter_map(|e| Some((service::dialect_of(e)?, e))).collect();
     let of = |d: Dialect| {
-        dialects.iter().find(|(x, _)| *x == d).map(|(_, e)| e.get("name").map_or("?".into(), |n| value::text("", n).unwrap_or_default()))
+        dialects
+            .iter()
+            .find(|(x, _)| *x == d)
+            .map(|(_, e)| e.get("name").map_or("?".into(), |n| value::text("", n).unwrap_or_default()))
     };
     if let (Some(one), Some(two)) = (of(Dialect::V1), of(Dialect::V2)) {
         let what = format!("{name} mixes two dialects: '{one}' has src_port, '{two}' has port");
-        errors.push(Error::new(format!("cluster '{cluster}'"), what).hint("write all entries of a list the same way"));
+        errors.push(
+            Error::new(format!("cluster '{cluster}'"), what).hint("write all entries of a list the same way"),
+        );
     }
     entries
 }
@@ -182,10 +207,13 @@ fn twice(errors: &mut Errors, cluster: &str, services: &[Service]) {
         for other in earlier {
             let place = || format!("service '{}' of {cluster}", service.name);
             if other.name == service.name {
-                errors.push(Error::new(place(), "is defined twice").hint("names are unique within a cluster"));
+                errors
+                    .push(Error::new(place(), "is defined twice").hint("names are unique within a cluster"));
             } else if other.port == service.port && overlap(other, service) {
                 let what = format!("port {} is also that of service '{}'", service.port, other.name);
-                errors.push(Error::new(place(), what).hint("HAProxy would share it half and half between the two"));
+                errors.push(
+                    Error::new(place(), what).hint("HAProxy would share it half and half between the two"),
+                );
             }
         }
     }
@@ -206,8 +234,13 @@ fn selectors(errors: &mut Errors, cluster: &str, service: &Service, members: &[M
             continue;
         }
         if collected && selector::needs_all_variables(text) {
-            errors.push(Error::new(place, format!("'{text}' needs every variable of a member, and only named ones are collected"))
-                .hint("name the variables it means, or pass `members` to the module yourself"));
+            errors.push(
+                Error::new(
+                    place,
+                    format!("'{text}' needs every variable of a member, and only named ones are collected"),
+                )
+                .hint("name the variables it means, or pass `members` to the module yourself"),
+            );
         }
         for name in selector::identifiers(text) {
             for m in members {
@@ -220,12 +253,18 @@ fn selectors(errors: &mut Errors, cluster: &str, service: &Service, members: &[M
 }
 
 fn vip(errors: &mut Errors, cluster: &str, shared: &Vars, services: &[Service]) -> Option<IpAddr> {
-    let given = ["vip_address", "pg_vip_address"].into_iter().find_map(|n| Some((n, value::given(shared.get(n))?)));
+    let given =
+        ["vip_address", "pg_vip_address"].into_iter().find_map(|n| Some((n, value::given(shared.get(n))?)));
     let place = format!("cluster '{cluster}'");
     let Some((name, v)) = given else {
         for s in services.iter().filter(|s| s.sources.contains(&service::Source::Vip)) {
-            errors.push(Error::new(format!("service '{}' of {cluster}", s.name), "listens on the cluster's VIP, and the cluster has none")
-                .hint("set vip_address, or src_ip: \"*\""));
+            errors.push(
+                Error::new(
+                    format!("service '{}' of {cluster}", s.name),
+                    "listens on the cluster's VIP, and the cluster has none",
+                )
+                .hint("set vip_address, or src_ip: \"*\""),
+            );
         }
         return None;
     };
@@ -244,7 +283,11 @@ fn vip(errors: &mut Errors, cluster: &str, shared: &Vars, services: &[Service]) 
 fn path(errors: &mut Errors, cluster: &str, v: &Value) -> Option<String> {
     let v = value::given(Some(v))?;
     let read = value::word("patroni_ca_file", v, "/-_.", 255).and_then(|p| {
-        if p.starts_with('/') { Ok(p) } else { Err(Error::new("patroni_ca_file", format!("'{p}' is no absolute path"))) }
+        if p.starts_with('/') {
+            Ok(p)
+        } else {
+            Err(Error::new("patroni_ca_file", format!("'{p}' is no absolute path")))
+        }
     });
     errors.take(read.map_err(|e| e.within(&format!("cluster '{cluster}'"))))
 }

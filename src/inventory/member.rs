@@ -12,8 +12,19 @@ pub const ROLES: [&str; 5] = ["primary", "replica", "offline", "standby", "delay
 
 /// The variables of a member that pgsvc itself reads.
 pub const KNOWN: [&str; 13] = [
-    "inventory_hostname", "ansible_host", "pg_cluster", "pg_seq", "pg_role", "pg_offline_query", "pg_weight", "pg_port",
-    "pgbouncer_port", "patroni_port", "pg_exporter_port", "patroni_ssl_enabled", "pg_service_provider",
+    "inventory_hostname",
+    "ansible_host",
+    "pg_cluster",
+    "pg_seq",
+    "pg_role",
+    "pg_offline_query",
+    "pg_weight",
+    "pg_port",
+    "pgbouncer_port",
+    "patroni_port",
+    "pg_exporter_port",
+    "patroni_ssl_enabled",
+    "pg_service_provider",
 ];
 
 /// One instance of a cluster.
@@ -72,11 +83,24 @@ pub fn parse(host: &str, vars: &Vars) -> Result<Member, Errors> {
         .and_then(|v| reader.keep(value::integer("pg_weight", &v, 0, 256)))
         .and_then(|n| u16::try_from(n).ok());
     let address = reader.address();
-    let (Some(cluster), Some(seq), Some(address)) = (cluster, seq, address) else { return Err(reader.errors) };
+    let (Some(cluster), Some(seq), Some(address)) = (cluster, seq, address) else {
+        return Err(reader.errors);
+    };
     let [pg_port, pgbouncer_port, patroni_port, pg_exporter_port] = ports;
     let mut member = Member {
-        host: host.to_owned(), instance: format!("{cluster}-{seq}"), cluster, seq, address, role, pg_port,
-        pgbouncer_port, patroni_port, pg_exporter_port, patroni_ssl, weight, vars: vars.clone(),
+        host: host.to_owned(),
+        instance: format!("{cluster}-{seq}"),
+        cluster,
+        seq,
+        address,
+        role,
+        pg_port,
+        pgbouncer_port,
+        patroni_port,
+        pg_exporter_port,
+        patroni_ssl,
+        weight,
+        vars: vars.clone(),
     };
     normalise(&mut member, offline);
     reader.errors.finish(member)
@@ -187,7 +211,9 @@ impl Reader<'_> {
         let text = self.keep(value::word(name, &host, "-_.:", 253))?;
         match text.parse::<std::net::IpAddr>() {
             Ok(ip) => Some(ip.to_string()),
-            Err(_) if !is_host_name(&text) => self.keep(Err(Error::new(name, format!("'{text}' is neither an address nor a host's name")))),
+            Err(_) if !is_host_name(&text) => {
+                self.keep(Err(Error::new(name, format!("'{text}' is neither an address nor a host's name"))))
+            }
             Err(_) => Some(text),
         }
     }

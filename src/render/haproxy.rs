@@ -81,7 +81,11 @@ pub fn node(templates: &Templates, layout: &Layout, s: &NodeSettings) -> Result<
 ///
 /// # Errors
 /// Templates that cannot be rendered, or whose result lacks the header that says whose file it is.
-pub fn services(templates: &Templates, layout: &Layout, all: &[ResolvedService]) -> Result<Vec<RenderedFile>, Errors> {
+pub fn services(
+    templates: &Templates,
+    layout: &Layout,
+    all: &[ResolvedService],
+) -> Result<Vec<RenderedFile>, Errors> {
     let mut errors = Errors::default();
     let mut files = Vec::new();
     for s in all {
@@ -100,7 +104,11 @@ pub fn services(templates: &Templates, layout: &Layout, all: &[ResolvedService])
 ///
 /// # Errors
 /// A template that cannot be rendered.
-pub fn description(templates: &Templates, layout: &Layout, managed: &BTreeMap<PathBuf, Vec<u8>>) -> Result<(RenderedFile, String), Error> {
+pub fn description(
+    templates: &Templates,
+    layout: &Layout,
+    managed: &BTreeMap<PathBuf, Vec<u8>>,
+) -> Result<(RenderedFile, String), Error> {
     let path = layout.conf_d.join("00-pgsvc.cfg");
     let others = managed.iter().filter(|(p, _)| **p != path);
     let hash = hash(others.clone().map(|(p, c)| (p.as_path(), c.as_slice())));
@@ -119,7 +127,9 @@ pub fn description(templates: &Templates, layout: &Layout, managed: &BTreeMap<Pa
 fn checked(file: RenderedFile) -> Result<RenderedFile, Error> {
     let expected = match &file.cluster {
         None => matches!(owner(file.content.as_bytes()), Some(Owner::Node)),
-        Some(c) => matches!(owner(file.content.as_bytes()), Some(Owner::Cluster { cluster, .. }) if cluster == *c),
+        Some(c) => {
+            matches!(owner(file.content.as_bytes()), Some(Owner::Cluster { cluster, .. }) if cluster == *c)
+        }
     };
     if expected && file.content.ends_with('\n') {
         return Ok(file);

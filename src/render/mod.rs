@@ -64,7 +64,10 @@ impl Templates {
             let text = own.get(name).map_or(text, String::as_str);
             if let Err(e) = engine.register_template_string(name.trim_end_matches(".hbs"), text) {
                 let at = e.pos().map_or(String::new(), |(l, c)| format!(" at line {l}, column {c}"));
-                errors.push(Error::new(format!("template {name}"), format!("does not compile{at}: {}", e.reason())));
+                errors.push(Error::new(
+                    format!("template {name}"),
+                    format!("does not compile{at}: {}", e.reason()),
+                ));
             }
         }
         errors.finish(Self(engine))

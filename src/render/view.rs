@@ -60,7 +60,9 @@ pub fn service(s: &ResolvedService) -> ServiceView {
     let mut backends = Vec::new();
     let mut main = None;
     if two_tier {
-        for (tier, name) in [(Tier::Active, s.listener.clone()), (Tier::Backup, format!("{}-backup", s.listener))] {
+        for (tier, name) in
+            [(Tier::Active, s.listener.clone()), (Tier::Backup, format!("{}-backup", s.listener))]
+        {
             let members: Vec<_> = s.tier(tier).into_iter().map(|(m, w)| (m, w, false)).collect();
             backends.extend(tier_backends(s, &name, &members));
         }
@@ -127,14 +129,15 @@ fn tier_backends(s: &ResolvedService, name: &str, members: &[(&Server, When, boo
     } else {
         ""
     };
-    let backend = |name: String, check: Vec<String>, servers: Vec<ServerView>, all_backups: bool| BackendView {
-        name,
-        balance: s.balance.clone(),
-        all_backups,
-        check,
-        default_server: format!("{}{resolves}", s.options.line()).trim().to_owned(),
-        servers,
-    };
+    let backend =
+        |name: String, check: Vec<String>, servers: Vec<ServerView>, all_backups: bool| BackendView {
+            name,
+            balance: s.balance.clone(),
+            all_backups,
+            check,
+            default_server: format!("{}{resolves}", s.options.line()).trim().to_owned(),
+            servers,
+        };
     let any_backup = members.iter().any(|(_, _, b)| *b);
     if let [one] = profiles.as_slice() {
         let servers = members.iter().map(|(m, _, b)| server(m, &check_options(s, m), *b)).collect();

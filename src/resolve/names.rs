@@ -10,14 +10,26 @@ use super::ResolvedService;
 const RESERVED: [&str; 2] = ["pgsvc-stats", "00-pgsvc"];
 
 /// A listener's name that something else has or makes: HAProxy refuses two of one name.
-pub(super) fn own_name<'a>(errors: &mut Errors, s: &ResolvedService, others: impl IntoIterator<Item = &'a ResolvedService>) {
+pub(super) fn own_name<'a>(
+    errors: &mut Errors,
+    s: &ResolvedService,
+    others: impl IntoIterator<Item = &'a ResolvedService>,
+) {
     let place = || format!("service '{}' of {}", s.service, s.cluster);
     if RESERVED.contains(&s.listener.as_str()) {
-        errors.push(Error::new(place(), format!("makes the listener '{}', which is a name of the node's own", s.listener))
-            .hint("rename the service"));
+        errors.push(
+            Error::new(
+                place(),
+                format!("makes the listener '{}', which is a name of the node's own", s.listener),
+            )
+            .hint("rename the service"),
+        );
     }
     for other in others.into_iter().filter(|o| o.may_make(&s.listener)) {
-        let what = format!("makes the listener '{}', which is a backend of service '{}' of {}", s.listener, other.service, other.cluster);
+        let what = format!(
+            "makes the listener '{}', which is a backend of service '{}' of {}",
+            s.listener, other.service, other.cluster
+        );
         errors.push(Error::new(place(), what).hint("rename one of the two services"));
     }
 }
@@ -44,14 +56,23 @@ pub fn collisions(services: &[ResolvedService]) -> Vec<(String, Error)> {
         found.extend(errors.0.into_iter().map(|e| (s.cluster.clone(), e)));
         let place = format!("service '{}' of {}", s.service, s.cluster);
         if let Some(other) = names.insert(&s.listener, s) {
-            let what = format!("makes the listener '{}', and so does service '{}' of {}", s.listener, other.service, other.cluster);
-            found.push((s.cluster.clone(), Error::new(&place, what).hint("rename one of the clusters or services")));
+            let what = format!(
+                "makes the listener '{}', and so does service '{}' of {}",
+                s.listener, other.service, other.cluster
+            );
+            found.push((
+                s.cluster.clone(),
+                Error::new(&place, what).hint("rename one of the clusters or services"),
+            ));
         }
         for bind in &s.binds {
             let taken = ports.entry(bind.port()).or_default();
             for (addr, other) in taken.iter().filter(|(_, o)| o.cluster != s.cluster) {
                 if addr.ip() == bind.ip() || addr.ip().is_unspecified() || bind.ip().is_unspecified() {
-                    let what = format!("listens on {bind}, and so does service '{}' of {} ({addr})", other.service, other.cluster);
+                    let what = format!(
+                        "listens on {bind}, and so does service '{}' of {} ({addr})",
+                        other.service, other.cluster
+                    );
                     found.push((s.cluster.clone(), Error::new(&place, what)
                         .hint("give each cluster on this load balancer ports, or an address (src_ip), of its own")));
                 }

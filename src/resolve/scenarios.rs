@@ -45,13 +45,15 @@ impl Scenarios {
         let mut rows: Vec<(Option<usize>, Vec<bool>)> = Vec::new();
         for (primary, candidates) in &self.all {
             let found = selector.select(candidates)?;
-            let row = self.seqs.iter().map(|s| found.iter().any(|f| f.seq == *s && f.cluster == cluster)).collect();
+            let row =
+                self.seqs.iter().map(|s| found.iter().any(|f| f.seq == *s && f.cluster == cluster)).collect();
             rows.push((*primary, row));
             if blind {
                 break;
             }
         }
-        let at = |row: Option<&(Option<usize>, Vec<bool>)>, i: usize| row.and_then(|(_, r)| r.get(i)).copied();
+        let at =
+            |row: Option<&(Option<usize>, Vec<bool>)>, i: usize| row.and_then(|(_, r)| r.get(i)).copied();
         let answer = |i: usize, changes: bool| {
             let first = at(rows.first(), i).unwrap_or(false);
             if blind || !changes {

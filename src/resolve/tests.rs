@@ -4,7 +4,11 @@ use crate::inventory::cluster::{Overrides, build};
 use serde_json::{Value, json};
 
 fn hosts(list: &Value) -> Vec<(String, Vars)> {
-    list.as_array().unwrap().iter().map(|h| (h["host"].as_str().unwrap().to_owned(), h.as_object().unwrap().clone())).collect()
+    list.as_array()
+        .unwrap()
+        .iter()
+        .map(|h| (h["host"].as_str().unwrap().to_owned(), h.as_object().unwrap().clone()))
+        .collect()
 }
 
 fn pg_test(extra: Value) -> Result<Cluster, Errors> {
@@ -45,7 +49,10 @@ fn on_request_the_inventory_decides_as_upstream_does() {
 #[test]
 fn the_offline_service_has_replicas_behind_it_but_never_the_primary() {
     let got = shape(RoleSource::Patroni, "offline", json!({}));
-    assert_eq!(got, [("pg-test-1".into(), None, B), ("pg-test-2".into(), None, B), ("pg-test-3".into(), A, A)]);
+    assert_eq!(
+        got,
+        [("pg-test-1".into(), None, B), ("pg-test-2".into(), None, B), ("pg-test-3".into(), A, A)]
+    );
 }
 
 #[test]
@@ -70,7 +77,8 @@ fn a_backup_only_member_keeps_a_numeric_target() {
     let extra = json!({"pg_services": [{"name": "x", "src_port": 5439, "dst_port": 7000, "selector": "[?pg_seq == `2`]",
         "selector_backup": "[?pg_seq == `3`]", "check_url": "/replica"}]});
     let services = cluster(&pg_test(extra).unwrap(), RoleSource::Patroni).unwrap();
-    let got: Vec<_> = services[0].servers.iter().map(|s| (s.instance.as_str(), s.as_replica, s.port)).collect();
+    let got: Vec<_> =
+        services[0].servers.iter().map(|s| (s.instance.as_str(), s.as_replica, s.port)).collect();
     assert_eq!(got, [("pg-test-2", A, 7000), ("pg-test-3", B, 7000)]);
 }
 
@@ -82,7 +90,8 @@ fn the_false_that_is_a_text_selects_nobody() {
 
 #[test]
 fn a_selector_over_another_variable_needs_no_role() {
-    let extra = json!({"zone": "a", "pg_services": [{"name": "x", "src_port": 5439, "selector": "[?zone == 'a']"}]});
+    let extra =
+        json!({"zone": "a", "pg_services": [{"name": "x", "src_port": 5439, "selector": "[?zone == 'a']"}]});
     assert_eq!(shape(RoleSource::Patroni, "x", extra).len(), 3);
 }
 
@@ -92,7 +101,11 @@ fn errors_of_all_services_come_at_once() {
         {"name": "a", "src_port": 5433, "selector": "[].pg_role"},
         {"name": "b", "src_port": 5434, "selector": "nothing"}]});
     let e = cluster(&pg_test(extra).unwrap(), RoleSource::Patroni).unwrap_err().to_string();
-    assert!(e.contains("service 'a' of pg-test: selector: yields") && e.contains("service 'b' of pg-test: selector: yields null"), "{e}");
+    assert!(
+        e.contains("service 'a' of pg-test: selector: yields")
+            && e.contains("service 'b' of pg-test: selector: yields null"),
+        "{e}"
+    );
 }
 
 #[test]
@@ -100,7 +113,11 @@ fn duplicate_names_ports_and_numbers_are_errors() {
     let e = pg_test(json!({"pg_seq": 1, "pg_services_extra": [
         {"name": "primary", "src_port": 5440, "selector": "[]"}, {"name": "x", "src_port": 5433, "selector": "[]"}]}));
     let text = e.unwrap_err().to_string();
-    for part in ["pg_seq 1 is both", "'primary' of pg-test: is defined twice", "port 5433 is also that of service 'primary'"] {
+    for part in [
+        "pg_seq 1 is both",
+        "'primary' of pg-test: is defined twice",
+        "port 5433 is also that of service 'primary'",
+    ] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
 }
@@ -109,10 +126,15 @@ fn duplicate_names_ports_and_numbers_are_errors() {
 fn a_list_that_mixes_dialects_is_an_error_and_todays_list_adds() {
     let one = json!({"name": "a", "src_port": 5440, "selector": "[]"});
     let two = json!({"name": "b", "port": 5441, "selector": "[]"});
-    assert!(pg_test(json!({"pg_services": [one, two]})).unwrap_err().to_string().contains("mixes two dialects"));
+    assert!(
+        pg_test(json!({"pg_services": [one, two]})).unwrap_err().to_string().contains("mixes two dialects")
+    );
     assert_eq!(pg_test(json!({"pg_services": [two]})).unwrap().services.len(), 5);
     assert_eq!(pg_test(json!({"pg_services": [one]})).unwrap().services.len(), 1);
-    assert_eq!(pg_test(json!({"pg_default_services": [two], "pg_services_extra": [one]})).unwrap().services.len(), 2);
+    assert_eq!(
+        pg_test(json!({"pg_default_services": [two], "pg_services_extra": [one]})).unwrap().services.len(),
+        2
+    );
 }
 
 #[test]
@@ -156,7 +178,8 @@ fn expectations_come_from_patronis_paths() {
 fn a_listener_named_as_another_ones_backend_is_refused() {
     let ro = json!({"name": "ro", "src_port": 5440, "selector": "[]", "selector_backup": "[? pg_role == `primary`]"});
     let with = |name: &str| {
-        let c = pg_test(json!({"pg_services": [ro, {"name": name, "src_port": 5441, "selector": "[]"}]})).unwrap();
+        let c = pg_test(json!({"pg_services": [ro, {"name": name, "src_port": 5441, "selector": "[]"}]}))
+            .unwrap();
         cluster(&c, RoleSource::Patroni).map(drop)
     };
     for bad in ["ro-backup", "ro-check1", "ro-backup-check2"] {
@@ -168,7 +191,8 @@ fn a_listener_named_as_another_ones_backend_is_refused() {
     }
     let mut two = cluster(&pg_test(json!({"pg_services": [ro]})).unwrap(), RoleSource::Patroni).unwrap();
     let mut other = two[0].clone();
-    (other.cluster, other.service, other.listener) = ("pg".into(), "test-ro-backup".into(), "pg-test-ro-backup".into());
+    (other.cluster, other.service, other.listener) =
+        ("pg".into(), "test-ro-backup".into(), "pg-test-ro-backup".into());
     other.binds.clear();
     two.push(other);
     assert_eq!(collisions(&two).len(), 1);
@@ -180,7 +204,8 @@ fn a_listener_named_as_another_ones_backend_is_refused() {
 fn a_selector_that_quotes_pg_role_follows_the_roles_too() {
     let tiers = |role: &str| {
         let selector = format!("[? {role} == 'replica' ]");
-        let c = pg_test(json!({"pg_services": [{"name": "r", "src_port": 5434, "selector": selector}]})).unwrap();
+        let c =
+            pg_test(json!({"pg_services": [{"name": "r", "src_port": 5434, "selector": selector}]})).unwrap();
         cluster(&c, RoleSource::Patroni).unwrap()[0].servers.clone()
     };
     assert_eq!(tiers("\"pg_role\""), tiers("pg_role"));

@@ -81,7 +81,9 @@ fn expressions_that_need_every_variable_are_recognised() {
     for text in ["[?contains(keys(@), 'x')]", "[?length(values(@)) > `3`]", "[].*", "[?*]", "*"] {
         assert!(needs_all_variables(text), "{text}");
     }
-    for text in ["[]", "[*]", "[?pg_role == 'keys(']", "[?a && b]", "[*].{pg_seq: pg_seq, pg_cluster: pg_cluster}"] {
+    for text in
+        ["[]", "[*]", "[?pg_role == 'keys(']", "[?a && b]", "[*].{pg_seq: pg_seq, pg_cluster: pg_cluster}"]
+    {
         assert!(!needs_all_variables(text), "{text}");
     }
 }

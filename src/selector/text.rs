@@ -14,8 +14,9 @@ const MOST_OPERATORS: usize = 200;
 /// What parses, but means something else than was written.
 pub(super) fn refuse_traps(text: &str) -> Result<(), Error> {
     if text.len() > LONGEST {
-        return Err(Error::new("", format!("is {} characters long", text.len()))
-            .hint(format!("at most {LONGEST}")));
+        return Err(
+            Error::new("", format!("is {} characters long", text.len())).hint(format!("at most {LONGEST}"))
+        );
     }
     if text.trim().is_empty() {
         return Err(Error::new("", "is empty").hint("\"[]\" selects every member"));
@@ -30,8 +31,11 @@ pub(super) fn refuse_traps(text: &str) -> Result<(), Error> {
         match c {
             '[' => open_at = Some(i),
             ']' if open_at.is_some_and(|o| i > o.saturating_add(1)) => {
-                return Err(Error::new("", format!("'[ ]' at column {} selects nobody", column(text, open_at.unwrap_or(0))))
-                    .hint("write \"[]\", without a space, for every member"));
+                return Err(Error::new(
+                    "",
+                    format!("'[ ]' at column {} selects nobody", column(text, open_at.unwrap_or(0))),
+                )
+                .hint("write \"[]\", without a space, for every member"));
             }
             c if c.is_whitespace() => {}
             _ => open_at = None,
@@ -174,7 +178,9 @@ fn quoted(text: &str) -> Vec<String> {
     let mut rest = text;
     while let Some((_, from)) = rest.find(['"', '\'', '`']).and_then(|i| rest.split_at_checked(i)) {
         let mut chars = from.chars();
-        let Some((quote, end)) = chars.next().and_then(|q| Some((q, closing(chars.as_str(), q)?))) else { break };
+        let Some((quote, end)) = chars.next().and_then(|q| Some((q, closing(chars.as_str(), q)?))) else {
+            break;
+        };
         let (body, after) = chars.as_str().split_at(end);
         if quote == '"' {
             names.extend(serde_json::from_str::<String>(&format!("\"{body}\"")).ok());

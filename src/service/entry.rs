@@ -10,18 +10,44 @@ use crate::error::{Error, Errors, nearest};
 use crate::value;
 
 const V1_KEYS: [&str; 12] = [
-    "name", "src_ip", "src_port", "dst_port", "check_method", "check_port", "check_url", "check_code",
-    "selector", "selector_backup", "haproxy", "description",
+    "name",
+    "src_ip",
+    "src_port",
+    "dst_port",
+    "check_method",
+    "check_port",
+    "check_url",
+    "check_code",
+    "selector",
+    "selector_backup",
+    "haproxy",
+    "description",
 ];
 const V2_KEYS: [&str; 11] = [
-    "name", "ip", "port", "dest", "check", "selector", "backup", "maxconn", "balance", "options",
+    "name",
+    "ip",
+    "port",
+    "dest",
+    "check",
+    "selector",
+    "backup",
+    "maxconn",
+    "balance",
+    "options",
     "description",
 ];
 const HAPROXY_KEYS: [&str; 3] = ["maxconn", "balance", "default_server_options"];
 /// Keys that tell a dialect: all but those both have.
 pub(super) const V1_ONLY: [&str; 9] = [
-    "src_ip", "src_port", "dst_port", "check_method", "check_port", "check_url", "check_code",
-    "selector_backup", "haproxy",
+    "src_ip",
+    "src_port",
+    "dst_port",
+    "check_method",
+    "check_port",
+    "check_url",
+    "check_code",
+    "selector_backup",
+    "haproxy",
 ];
 pub(super) const V2_ONLY: [&str; 7] = ["ip", "port", "dest", "check", "backup", "maxconn", "options"];
 
@@ -43,7 +69,9 @@ impl Entry<'_> {
         let (one, two) = (has(&V1_ONLY), has(&V2_ONLY));
         if let (Some(a), Some(b)) = (one.first(), two.first()) {
             let what = format!("mixes two dialects: '{}' and '{}'", one.join("', '"), two.join("', '"));
-            let hint = format!("write the whole entry with src_port … (v1.5) or with port … (today's); '{a}' and '{b}' never stand together");
+            let hint = format!(
+                "write the whole entry with src_port … (v1.5) or with port … (today's); '{a}' and '{b}' never stand together"
+            );
             self.errors.push(Error::new(&self.place, what).hint(hint));
             return None;
         }
@@ -63,7 +91,11 @@ impl Entry<'_> {
             None => Map::new(),
             Some(Value::Object(map)) => map.clone(),
             Some(other) => {
-                self.bad("haproxy", &format!("{} is no map", value::show(other)), "a map with maxconn, balance, default_server_options");
+                self.bad(
+                    "haproxy",
+                    &format!("{} is no map", value::show(other)),
+                    "a map with maxconn, balance, default_server_options",
+                );
                 Map::new()
             }
         };
@@ -82,8 +114,18 @@ impl Entry<'_> {
         let options = inner.options("default_server_options");
         self.errors.0.append(&mut inner.errors.0);
         Some(Service {
-            name, sources, port: port?, target: target?, check_port: check_port?, check_url, check_code: check_code?,
-            selector: selector?, selector_backup, maxconn: maxconn?, balance: balance?, options: options?,
+            name,
+            sources,
+            port: port?,
+            target: target?,
+            check_port: check_port?,
+            check_url,
+            check_code: check_code?,
+            selector: selector?,
+            selector_backup,
+            maxconn: maxconn?,
+            balance: balance?,
+            options: options?,
             dialect: Dialect::V1,
         })
     }
@@ -98,8 +140,18 @@ impl Entry<'_> {
         let (maxconn, balance) = (self.maxconn(), self.balance());
         let options = self.options("options");
         Some(Service {
-            name, sources, port: port?, target: target?, check_port: CheckPort::Patroni, check_url, check_code: 200,
-            selector: selector?, selector_backup, maxconn: maxconn?, balance: balance?, options: options?,
+            name,
+            sources,
+            port: port?,
+            target: target?,
+            check_port: CheckPort::Patroni,
+            check_url,
+            check_code: 200,
+            selector: selector?,
+            selector_backup,
+            maxconn: maxconn?,
+            balance: balance?,
+            options: options?,
             dialect: Dialect::V2,
         })
     }
@@ -130,7 +182,11 @@ impl Entry<'_> {
             Some(other) => vec![other.clone()],
         };
         if values.is_empty() {
-            self.bad(field, "is an empty list: no address", "leave it out, or use \"*\", vip or an IP address");
+            self.bad(
+                field,
+                "is an empty list: no address",
+                "leave it out, or use \"*\", vip or an IP address",
+            );
         }
         let mut sources = Vec::new();
         for v in &values {
@@ -139,15 +195,27 @@ impl Entry<'_> {
                 Some("vip") => sources.push(Source::Vip),
                 Some(text) => match text.trim_matches(['[', ']']).parse::<IpAddr>() {
                     Ok(ip) => sources.push(Source::Address(ip)),
-                    Err(_) => self.bad(field, &format!("{} is no address", value::show(v)), "use \"*\", vip or an IP address"),
+                    Err(_) => self.bad(
+                        field,
+                        &format!("{} is no address", value::show(v)),
+                        "use \"*\", vip or an IP address",
+                    ),
                 },
-                None => self.bad(field, &format!("{} is no address", value::show(v)), "use \"*\", vip or an IP address"),
+                None => self.bad(
+                    field,
+                    &format!("{} is no address", value::show(v)),
+                    "use \"*\", vip or an IP address",
+                ),
             }
         }
         sources.dedup();
         let v4 = |s: &Source| matches!(s, Source::Vip | Source::Address(IpAddr::V4(_)));
         if sources.contains(&Source::Any) && sources.iter().any(v4) {
-            self.bad(field, "'*' stands beside other addresses", "'*' is every IPv4 address of the node; '::' adds IPv6");
+            self.bad(
+                field,
+                "'*' stands beside other addresses",
+                "'*' is every IPv4 address of the node; '::' adds IPv6",
+            );
         }
         sources
     }
@@ -190,7 +258,11 @@ impl Entry<'_> {
         // Escapes excuse the percent signs only: what stands behind one is looked at all the same.
         let special = if percent_is_escape(&url) { "\"'\\#`${}<>^|" } else { "\"'\\#`$%{}<>^|" };
         if let Some(bad) = url.chars().find(|c| !c.is_ascii_graphic() || special.contains(*c)) {
-            self.bad(field, &format!("'{}' holds {bad:?}", url.escape_debug()), "a plain path such as /replica?lag=16MB");
+            self.bad(
+                field,
+                &format!("'{}' holds {bad:?}", url.escape_debug()),
+                "a plain path such as /replica?lag=16MB",
+            );
         } else if !url.starts_with('/') {
             self.bad(field, &format!("'{url}' does not start with '/'"), &format!("did you mean '/{url}'?"));
         } else if url.len() > 1024 {
@@ -222,7 +294,11 @@ impl Entry<'_> {
                 None
             }
             other => {
-                self.bad(field, &format!("{} is no selector", value::show(other)), "a JMESPath expression as text, quoted: \"[? pg_role == `replica` ]\"");
+                self.bad(
+                    field,
+                    &format!("{} is no selector", value::show(other)),
+                    "a JMESPath expression as text, quoted: \"[? pg_role == `replica` ]\"",
+                );
                 None
             }
         }
@@ -271,7 +347,8 @@ impl Entry<'_> {
 fn percent_is_escape(url: &str) -> bool {
     url.split('%').skip(1).all(|rest| {
         let mut digits = rest.chars();
-        digits.next().is_some_and(|c| c.is_ascii_hexdigit()) && digits.next().is_some_and(|c| c.is_ascii_hexdigit())
+        digits.next().is_some_and(|c| c.is_ascii_hexdigit())
+            && digits.next().is_some_and(|c| c.is_ascii_hexdigit())
     })
 }
 

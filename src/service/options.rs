@@ -105,8 +105,11 @@ impl ServerOptions {
 pub fn parse(text: &str) -> Result<ServerOptions, Errors> {
     let mut errors = Errors::default();
     let mut options: Vec<(String, Option<String>)> = Vec::new();
-    if let Some(bad) = text.chars().find(|c| !(c.is_ascii_graphic() || *c == ' ') || "\"'\\#`$".contains(*c)) {
-        return Err(Error::new("", format!("holds {bad:?}")).hint("plain keywords and numbers on one line").into());
+    if let Some(bad) = text.chars().find(|c| !(c.is_ascii_graphic() || *c == ' ') || "\"'\\#`$".contains(*c))
+    {
+        return Err(Error::new("", format!("holds {bad:?}"))
+            .hint("plain keywords and numbers on one line")
+            .into());
     }
     let mut words = text.split(' ').filter(|w| !w.is_empty());
     while let Some(word) = words.next() {
@@ -179,9 +182,25 @@ mod tests {
 
     #[test]
     fn no_keyword_can_be_smuggled_in() {
-        for bad in ["inter 3s\n  server x 1.2.3.4:1", "check", "port 1", "backup", "ssl", "inter", "rise x", "inter 0.5s",
-            "weight 257", "inter 3s inter 3s", "inter 3s # x", "external-check command", "on-marked-down ignore", "inter 0", "agent-inter 0s", "rise \u{2003}3",
-            "log-bufsize 5"] {
+        for bad in [
+            "inter 3s\n  server x 1.2.3.4:1",
+            "check",
+            "port 1",
+            "backup",
+            "ssl",
+            "inter",
+            "rise x",
+            "inter 0.5s",
+            "weight 257",
+            "inter 3s inter 3s",
+            "inter 3s # x",
+            "external-check command",
+            "on-marked-down ignore",
+            "inter 0",
+            "agent-inter 0s",
+            "rise \u{2003}3",
+            "log-bufsize 5",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
         assert!(parse("slowstart 0 tcp-ut 0").is_ok());

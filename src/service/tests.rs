@@ -15,7 +15,8 @@ fn the_default_services_are_the_four_of_the_text() {
         .enumerate()
         .map(|(i, s)| parse(s, i, "pg-test", Target::Pgbouncer).unwrap())
         .collect();
-    let table: Vec<_> = services.iter().map(|s| (s.name.as_str(), s.port, s.target, s.check_url.as_str())).collect();
+    let table: Vec<_> =
+        services.iter().map(|s| (s.name.as_str(), s.port, s.target, s.check_url.as_str())).collect();
     assert_eq!(
         table,
         [
@@ -31,7 +32,10 @@ fn the_default_services_are_the_four_of_the_text() {
 #[test]
 fn what_is_left_out_has_the_documented_default() {
     let s = v1(json!({})).unwrap();
-    assert_eq!((s.target, s.check_port, s.check_url.as_str(), s.check_code), (Target::Pgbouncer, CheckPort::Patroni, "/", 200));
+    assert_eq!(
+        (s.target, s.check_port, s.check_url.as_str(), s.check_code),
+        (Target::Pgbouncer, CheckPort::Patroni, "/", 200)
+    );
     assert_eq!((s.sources, s.maxconn, s.balance.as_str()), (vec![Source::Any], 3000, "roundrobin"));
 }
 
@@ -66,10 +70,16 @@ fn numeric_targets_and_checks_may_be_strings() {
 
 #[test]
 fn all_errors_of_an_entry_come_at_once_and_name_the_service() {
-    let e = v1(json!({"src_port": 70000, "dst_port": "pgbounce", "check_code": 42, "selektor": "x"})).unwrap_err();
+    let e = v1(json!({"src_port": 70000, "dst_port": "pgbounce", "check_code": 42, "selektor": "x"}))
+        .unwrap_err();
     let text = e.to_string();
     assert_eq!(e.0.len(), 4, "{text}");
-    for part in ["service 'x' of pg-test: src_port: 70000", "dst_port: 'pgbounce'", "check_code: 42", "unknown field 'selektor'; did you mean 'selector'?"] {
+    for part in [
+        "service 'x' of pg-test: src_port: 70000",
+        "dst_port: 'pgbounce'",
+        "check_code: 42",
+        "unknown field 'selektor'; did you mean 'selector'?",
+    ] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
 }
@@ -94,7 +104,10 @@ fn no_value_can_add_a_line_or_a_keyword() {
         assert!(v1(json!({field: bad})).is_err(), "{field}: {bad:?}");
     }
     let off = json!({"name": "x", "port": 5433, "selector": "[]", "enabled": false});
-    assert!(parse(&off, 0, "c", Target::Pgbouncer).is_err(), "a service that is not wanted must not be served");
+    assert!(
+        parse(&off, 0, "c", Target::Pgbouncer).is_err(),
+        "a service that is not wanted must not be served"
+    );
     assert!(v1(json!({"haproxy": {"balance": "source\n server"}})).is_err());
     assert!(v1(json!({"check_url": "/replica?lag=16MB&tag_key=%20x"})).is_ok());
 }
@@ -108,6 +121,9 @@ fn mixed_dialects_in_one_entry_name_both_keys() {
 #[test]
 fn ipv6_and_lists_of_addresses_are_understood() {
     let s = v1(json!({"src_ip": "[::1], 127.0.0.1"})).unwrap();
-    assert_eq!(s.sources, [Source::Address("::1".parse().unwrap()), Source::Address("127.0.0.1".parse().unwrap())]);
+    assert_eq!(
+        s.sources,
+        [Source::Address("::1".parse().unwrap()), Source::Address("127.0.0.1".parse().unwrap())]
+    );
     assert!(v1(json!({"src_ip": "*,127.0.0.1"})).is_err());
 }

@@ -17,13 +17,23 @@ const SELECTORS: [&str; 9] = [
     "[? pg_weight > `100` ]",
 ];
 /// Paths that have a meaning, and so lead to another structure.
-const PATHS: [&str; 7] = ["/", "/primary", "/replica", "/read-only", "/leader", "/replica?lag=16MB&replication_state=streaming", "/health"];
+const PATHS: [&str; 7] = [
+    "/",
+    "/primary",
+    "/replica",
+    "/read-only",
+    "/leader",
+    "/replica?lag=16MB&replication_state=streaming",
+    "/health",
+];
 
 /// `(v1.5's text, or nothing)` of server keywords.
 fn options() -> impl Strategy<Value = String> {
     let time = || "([1-9][0-9]{0,3})(ms|s|m|)";
     let number = |most: u32| (1..=most).prop_map(|n| n.to_string());
-    let one = |word: &'static str, value: BoxedStrategy<String>| value.prop_map(move |v| format!("{word} {v}")).boxed();
+    let one = |word: &'static str, value: BoxedStrategy<String>| {
+        value.prop_map(move |v| format!("{word} {v}")).boxed()
+    };
     let words = vec![
         one("inter", time().boxed()),
         one("fastinter", time().boxed()),
@@ -40,16 +50,23 @@ fn options() -> impl Strategy<Value = String> {
         one("error-limit", number(10_000).boxed()),
         one("on-marked-down", Just("shutdown-sessions".to_owned()).boxed()),
         one("on-marked-up", Just("shutdown-backup-sessions".to_owned()).boxed()),
-        one("on-error", select(vec!["fastinter", "fail-check", "sudden-death", "mark-down"]).prop_map(str::to_owned).boxed()),
+        one(
+            "on-error",
+            select(vec!["fastinter", "fail-check", "sudden-death", "mark-down"])
+                .prop_map(str::to_owned)
+                .boxed(),
+        ),
         one("observe", Just("layer4".to_owned()).boxed()),
         Just("send-proxy".to_owned()).boxed(),
         Just("send-proxy-v2".to_owned()).boxed(),
         Just("check-send-proxy".to_owned()).boxed(),
     ];
-    proptest::sample::subsequence((0..words.len()).collect::<Vec<_>>(), 0..=words.len()).prop_flat_map(move |chosen| {
-        let all: Vec<_> = chosen.iter().map(|i| words[*i].clone()).collect();
-        all.prop_map(|list| list.join(" "))
-    })
+    proptest::sample::subsequence((0..words.len()).collect::<Vec<_>>(), 0..=words.len()).prop_flat_map(
+        move |chosen| {
+            let all: Vec<_> = chosen.iter().map(|i| words[*i].clone()).collect();
+            all.prop_map(|list| list.join(" "))
+        },
+    )
 }
 
 fn service(index: usize) -> impl Strategy<Value = Value> {
@@ -99,8 +116,14 @@ fn member(seq: usize) -> impl Strategy<Value = Value> {
 pub fn definition() -> impl Strategy<Value = Value> {
     let services = (1_usize..4).prop_flat_map(|n| (0..n).map(service).collect::<Vec<_>>());
     let members = (1_usize..5).prop_flat_map(|n| (1..=n).map(member).collect::<Vec<_>>());
-    (members, services, "[A-Za-z0-9_][A-Za-z0-9_.-]{0,30}", select(vec!["patroni", "inventory"]), any::<bool>()).prop_map(
-        |(mut members, mut services, cluster, roles, ca)| {
+    (
+        members,
+        services,
+        "[A-Za-z0-9_][A-Za-z0-9_.-]{0,30}",
+        select(vec!["patroni", "inventory"]),
+        any::<bool>(),
+    )
+        .prop_map(|(mut members, mut services, cluster, roles, ca)| {
             for m in &mut members {
                 m["pg_cluster"] = json!(cluster);
                 m["vip_address"] = json!("10.10.10.3/24");
@@ -111,11 +134,11 @@ pub fn definition() -> impl Strategy<Value = Value> {
             let modern = services[0].get("port").is_some();
             services.retain(|s| s.get("port").is_some() == modern);
             let key = if modern { "default_services" } else { "services" };
-            let mut args = json!({"members": members, "role_source": roles, "node": {"inventory_hostname": "lb1"}});
+            let mut args =
+                json!({"members": members, "role_source": roles, "node": {"inventory_hostname": "lb1"}});
             args[key] = json!(services);
             args
-        },
-    )
+        })
 }
 
 /// The same arguments with values that no one could object to, where a value is free text.
@@ -179,9 +202,11 @@ pub fn put(field: &str, text: Option<&str>) -> Value {
 /// A field and a text that tries to be more than a value.
 pub fn hostile() -> impl Strategy<Value = (&'static str, String)> {
     let marks = vec![
-        " ", "\n", "\r", "\t", "\0", "#", "\"", "'", "\\", ";", "$", "`", "%[", "{", ",", "\u{a0}", "\u{85}", "\u{2003}", "\u{2028}",
+        " ", "\n", "\r", "\t", "\0", "#", "\"", "'", "\\", ";", "$", "`", "%[", "{", ",", "\u{a0}", "\u{85}",
+        "\u{2003}", "\u{2028}",
     ];
-    let evil = vec!["", "x", "7", "bind :1", "server e 6.6.6.6:1", "backup", "\n    disabled", "ssl verify none"];
+    let evil =
+        vec!["", "x", "7", "bind :1", "server e 6.6.6.6:1", "backup", "\n    disabled", "ssl verify none"];
     (select(FIELDS.to_vec()), select(marks), select(evil), "\\PC{0,12}", 0..5).prop_map(
         |((field, plain), mark, evil, any, form): ((&'static str, &'static str), _, _, String, i32)| {
             let text = match form {

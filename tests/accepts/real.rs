@@ -50,7 +50,8 @@ pub fn ca_file() -> &'static Path {
 
 /// For each file the first word and the number of words of every line, whatever the files are called.
 pub fn structure(files: &[RenderedFile]) -> Vec<Vec<(String, usize)>> {
-    let line = |l: &str| (l.split_whitespace().next().unwrap_or_default().to_owned(), l.split_whitespace().count());
+    let line =
+        |l: &str| (l.split_whitespace().next().unwrap_or_default().to_owned(), l.split_whitespace().count());
     let configuration = files.iter().filter(|f| f.path.extension().is_some_and(|e| e == "cfg"));
     let mut all: Vec<Vec<_>> = configuration.map(|f| f.content.split('\n').map(line).collect()).collect();
     all.sort();
@@ -70,7 +71,8 @@ impl Batch {
     pub fn add(&mut self, files: &[RenderedFile]) {
         for f in files.iter().filter(|f| f.path.extension().is_some_and(|e| e == "cfg")) {
             let name = f.path.file_name().unwrap();
-            let dir = if name == "haproxy.cfg" { self.0.path().to_owned() } else { self.0.path().join("conf.d") };
+            let dir =
+                if name == "haproxy.cfg" { self.0.path().to_owned() } else { self.0.path().join("conf.d") };
             let path = dir.join(name);
             assert!(f.cluster.is_none() || !path.exists(), "two files are {}", path.display());
             std::fs::write(path, &f.content).unwrap();

@@ -203,7 +203,10 @@ fn answer(output: &Output) -> Value {
     let text = out(output);
     assert!(text.ends_with('\n') && text.matches('\n').count() == 1, "one line: {text:?}");
     let answer: Value = serde_json::from_str(&text).unwrap();
-    assert!(answer.is_object() && answer["changed"].is_boolean() && answer["failed"].is_boolean(), "{answer}");
+    assert!(
+        answer.is_object() && answer["changed"].is_boolean() && answer["failed"].is_boolean(),
+        "{answer}"
+    );
     assert!(answer["warnings"].is_array(), "{answer}");
     answer
 }

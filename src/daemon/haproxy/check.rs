@@ -138,7 +138,10 @@ mod tests {
             [NOTICE]   (9) : Reloading HAProxy\n\
             [ALERT]    (9) : Binding [/etc/haproxy/haproxy.cfg:2] for proxy b: now\n\
             [ALERT]    (9) : [/usr/sbin/haproxy.main()] Some protocols failed to start their listeners! Exiting.\n";
-        assert_eq!(latest(&format!("{earlier}{now}")), ["Binding [/etc/haproxy/haproxy.cfg:2] for proxy b: now"]);
+        assert_eq!(
+            latest(&format!("{earlier}{now}")),
+            ["Binding [/etc/haproxy/haproxy.cfg:2] for proxy b: now"]
+        );
         assert_eq!(latest(earlier), ["Binding [/etc/haproxy/haproxy.cfg:1] for proxy a: earlier"]);
         assert_eq!(latest(&format!("{earlier}Starting haproxy.service\n")), [""; 0]);
     }

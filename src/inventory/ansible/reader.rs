@@ -59,7 +59,9 @@ impl<'a> Reader<'a> {
             }
             // Named by itself a pipe is meant (`-i <(…)`), among files it would be waited for for ever.
             Ok(None) if depth > 0 && self.source.endless(path) => {
-                self.errors.push(Error::new(name, "is no regular file").hint("take it out of the inventory's directory"));
+                self.errors.push(
+                    Error::new(name, "is no regular file").hint("take it out of the inventory's directory"),
+                );
             }
             Ok(None) => match self.source.read(path) {
                 Ok(bytes) => self.bytes(&name, path, &bytes),

@@ -36,7 +36,8 @@ fn content(files: &[RenderedFile], name: &str) -> String {
 #[test]
 fn the_four_default_services_render_as_reviewed() {
     let all = files(three(json!({})), RoleSource::Patroni);
-    let text: String = all.iter().map(|f| format!("==> {} {:o}\n{}\n", f.path.display(), f.mode, f.content)).collect();
+    let text: String =
+        all.iter().map(|f| format!("==> {} {:o}\n{}\n", f.path.display(), f.mode, f.content)).collect();
     insta::assert_snapshot!(text);
 }
 
@@ -60,14 +61,16 @@ fn tls_checks_verify_name_and_chain_where_a_ca_is_given() {
     let text = content(&all, "pg-test-primary.cfg");
     assert!(text.contains("check-ssl verify required ca-file /etc/ssl/pg-ca.crt verifyhost db1.example check-sni db1.example"), "{text}");
     assert!(text.contains("init-addr last,libc,none"), "{text}");
-    let plain = files(json!([member(1, "primary", &json!({"patroni_ssl_enabled": true}))]), RoleSource::Patroni);
+    let plain =
+        files(json!([member(1, "primary", &json!({"patroni_ssl_enabled": true}))]), RoleSource::Patroni);
     assert!(content(&plain, "pg-test-primary.cfg").contains("check-ssl verify none"));
 }
 
 #[test]
 fn ipv6_members_weights_and_own_ports_are_rendered() {
     let six = json!({"inventory_hostname": "fd00::1", "pg_weight": 0, "patroni_port": 8108});
-    let text = content(&files(json!([member(1, "primary", &six)]), RoleSource::Patroni), "pg-test-default.cfg");
+    let text =
+        content(&files(json!([member(1, "primary", &six)]), RoleSource::Patroni), "pg-test-default.cfg");
     assert!(text.contains("server pg-test-1 [fd00::1]:5432 check port 8108 weight 0"), "{text}");
 }
 
@@ -75,7 +78,9 @@ fn ipv6_members_weights_and_own_ports_are_rendered() {
 fn a_managed_file_says_whose_it_is() {
     let all = files(three(json!({})), RoleSource::Patroni);
     for f in &all {
-        assert!(matches!(owner(f.content.as_bytes()), Some(Owner::Cluster { cluster, .. }) if cluster == "pg-test"));
+        assert!(
+            matches!(owner(f.content.as_bytes()), Some(Owner::Cluster { cluster, .. }) if cluster == "pg-test")
+        );
     }
     assert_eq!(owner(b"# Managed by pgsvc: node\nglobal\n"), Some(Owner::Node));
     assert_eq!(owner(b"global\n"), None);
@@ -87,7 +92,10 @@ fn the_stats_password_is_hashed_as_crypt_does_it_and_the_same_each_time() {
     let hashed = crypt("node", "admin", "secret").unwrap();
     assert_eq!(hashed, crypt("node", "admin", "secret").unwrap());
     // From `openssl passwd -6 -salt <the salt> secret`.
-    assert_eq!(hashed, "$6$zfX38F/ZrXYQ2Bvs$19lbdQ0soQXmh5MD2KvADotHsdPQzXBWUJGbZZFwK/9RldJOoUt0cJKJi9RKp4chEk7nVb0q6FWsRPCGVaRhl1");
+    assert_eq!(
+        hashed,
+        "$6$zfX38F/ZrXYQ2Bvs$19lbdQ0soQXmh5MD2KvADotHsdPQzXBWUJGbZZFwK/9RldJOoUt0cJKJi9RKp4chEk7nVb0q6FWsRPCGVaRhl1"
+    );
 }
 
 #[test]
@@ -96,7 +104,10 @@ fn an_operators_template_may_not_hide_whose_file_it_is() {
     let templates = Templates::new(&own).unwrap();
     let s = vec![];
     assert!(services(&templates, &Layout::default(), &s).unwrap().is_empty());
-    let bad = BTreeMap::from([("service.cfg.hbs".to_owned(), "{{#if x}}".to_owned()), ("servce.cfg.hbs".to_owned(), String::new())]);
+    let bad = BTreeMap::from([
+        ("service.cfg.hbs".to_owned(), "{{#if x}}".to_owned()),
+        ("servce.cfg.hbs".to_owned(), String::new()),
+    ]);
     let e = Templates::new(&bad).err().unwrap().to_string();
     assert!(e.contains("did you mean service.cfg.hbs") && e.contains("does not compile"), "{e}");
 }
