@@ -2,6 +2,7 @@
 
 mod arguments;
 mod inventory;
+mod kept;
 mod model;
 
 use std::collections::BTreeMap;
@@ -11,12 +12,12 @@ use crate::error::Errors;
 use crate::inventory::Vars;
 use crate::inventory::cluster::{Cluster, Overrides};
 use crate::resolve::ResolvedService;
-use crate::run::kept::Kept;
 use crate::settings::{self, NodeSettings, OPTIONS, Options};
 use crate::value;
 
 pub use arguments::from_arguments;
 pub use inventory::{Identity, from_inventory};
+pub use kept::{Kept, arguments};
 pub use model::{model, model_apart};
 
 /// What is to become of the named clusters.

@@ -123,6 +123,8 @@ pub struct ResolvedService {
     pub maxconn: u32,
     pub balance: String,
     pub options: ServerOptions,
+    /// Its addresses may be ones that the node does not have now.
+    pub nonlocal: bool,
     pub ca_file: Option<String>,
 }
 
@@ -231,6 +233,7 @@ fn one(cluster: &Cluster, service: &Service, scenarios: &Scenarios) -> Result<Re
         maxconn: service.maxconn,
         balance: service.balance.clone(),
         options: service.options.clone(),
+        nonlocal: false,
         ca_file: cluster.patroni_ca.clone(),
     })
 }

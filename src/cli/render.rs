@@ -23,7 +23,7 @@ pub fn run(a: &RenderArgs) -> Result<u8, Errors> {
         return Err(errors);
     }
     // A node of its own that has nothing: nothing of this machine shows in what is rendered.
-    let files = run::render(&node(&sys, true), &model)?;
+    let files = run::render(&node(&sys, true), &model, a.source.host.is_none() && model.clusters.len() > 1)?;
     match (&a.out, a.source.format) {
         (Some(dir), _) => write(dir, &files)?,
         (None, Format::Json) => out::json(&files),

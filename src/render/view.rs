@@ -79,7 +79,7 @@ pub fn service(s: &ResolvedService) -> ServiceView {
         service: s.service.clone(),
         listener: s.listener.clone(),
         about: about(s),
-        binds: s.binds.iter().map(bind).collect(),
+        binds: s.binds.iter().map(|b| bind(b, s.nonlocal)).collect(),
         maxconn: s.maxconn,
         two_tier,
         main,
@@ -109,13 +109,15 @@ fn none_if_empty(text: String) -> String {
 }
 
 /// `bind` takes an address with its port; IPv6 for itself, so that `*` and `::` can stand side by side.
-fn bind(addr: &SocketAddr) -> String {
-    match addr.ip() {
+/// HAProxy manual, "transparent": an address that the node does not have can be bound, whatever the sysctl says.
+fn bind(addr: &SocketAddr, nonlocal: bool) -> String {
+    let line = match addr.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => format!("*:{}", addr.port()),
         IpAddr::V6(ip) if ip.is_unspecified() => format!(":::{} v6only", addr.port()),
         IpAddr::V6(ip) => format!("{ip}:{} v6only", addr.port()),
         IpAddr::V4(_) => addr.to_string(),
-    }
+    };
+    if nonlocal && !addr.ip().is_unspecified() { format!("{line} transparent") } else { line }
 }
 
 /// A serving backend, followed by the backends that only check where its members need different checks.

@@ -8,7 +8,8 @@ use super::{Model, Request, ResolvedCluster, State};
 use crate::error::{Error, Errors};
 use crate::inventory::Vars;
 use crate::inventory::cluster::{self, Cluster, Overrides};
-use crate::resolve::{self, ResolvedService, RoleSource};
+use crate::resolve::{self, ResolvedService};
+use crate::settings::Options;
 use crate::{settings, value};
 
 /// Builds and resolves every cluster of a request.
@@ -31,7 +32,7 @@ pub fn model(request: Request) -> Result<Model, Errors> {
 pub fn model_apart(request: Request) -> Result<Model, Errors> {
     let mut errors = Errors::default();
     let node = settings::node(&request.node, &request.node_vars, &mut errors);
-    let kept = crate::run::kept::arguments(&request);
+    let kept = super::kept::arguments(&request);
     let mut model = Model {
         kept,
         node,
@@ -55,7 +56,7 @@ pub fn model_apart(request: Request) -> Result<Model, Errors> {
         let mine = by_cluster.get(name).unwrap_or(&empty);
         let built = match request.state {
             State::Absent => gone(name),
-            State::Present => build(name, mine, &request.overrides, model.options.roles),
+            State::Present => build(name, mine, &request.overrides, &model.options),
         };
         match built {
             Ok(c) => drop(model.clusters.insert(name.clone(), c)),
@@ -69,10 +70,11 @@ fn build(
     name: &str,
     hosts: &[(&str, &Vars)],
     overrides: &Overrides,
-    roles: RoleSource,
+    options: &Options,
 ) -> Result<ResolvedCluster, Errors> {
     let cluster = cluster::build(name, hosts, overrides)?;
-    let services = resolve::cluster(&cluster, roles)?;
+    let mut services = resolve::cluster(&cluster, options.roles)?;
+    services.iter_mut().for_each(|s| s.nonlocal = options.nonlocal_bind);
     Ok(ResolvedCluster { cluster, services })
 }
 

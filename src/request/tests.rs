@@ -148,3 +148,17 @@ fn what_is_printed_of_a_request_holds_no_variable() {
     let text = format!("{r:?}{:?}", model(r.clone()).unwrap());
     assert!(text.contains("10.0.0.1") && !text.contains("hunter2"), "{text}");
 }
+
+#[test]
+fn nonlocal_binds_are_transparent_ones() {
+    let mut member = member("10.0.0.1", "a", 1);
+    member["vip_address"] = json!("10.0.0.99");
+    let services = json!([{"name": "x", "src_ip": ["vip", "::"], "src_port": 5440, "selector": "[]"}]);
+    let bound = |nonlocal: bool| {
+        let a = args(json!({"members": [member.clone()], "services": services, "nonlocal_bind": nonlocal}));
+        let m = model(from_arguments(&a).unwrap()).unwrap();
+        crate::render::view::service(&m.clusters["a"].services[0]).binds
+    };
+    assert_eq!(bound(true), ["10.0.0.99:5440 transparent", ":::5440 v6only"]);
+    assert_eq!(bound(false), ["10.0.0.99:5440", ":::5440 v6only"]);
+}

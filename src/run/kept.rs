@@ -4,7 +4,6 @@
 //! A request is a file for each cluster, its members, and one for all of them, the node's settings and the options,
 //! which the newest run says.
 
-mod arguments;
 mod load;
 mod traces;
 
@@ -17,19 +16,11 @@ use crate::error::Error;
 use crate::request::{Model, State};
 use crate::transaction::Recovered;
 
-pub use arguments::arguments;
 pub use load::{load, load_previous};
 pub use traces::{binary, journal, original, originals};
 
 /// Beside the clusters' files; no cluster can have this name.
 const NODE: &str = "@node.json";
-
-/// A request as it is kept: module arguments, those of the node and those of each cluster.
-#[derive(Clone, Default)]
-pub struct Kept {
-    pub node: Value,
-    pub clusters: Vec<(String, Value)>,
-}
 
 fn dir(node: &Node<'_>) -> PathBuf {
     node.paths.state_dir.join("clusters")

@@ -123,13 +123,20 @@ pub fn wanted(
     })
 }
 
-/// What `render` shows: the files of a node that has nothing else.
+/// What `render` shows: the files of a node that has nothing else. `apart`: of several clusters, whose load balancers may
+/// be others, so that what they share on one node means nothing.
 ///
 /// # Errors
 /// Templates that cannot be rendered.
-pub fn render(node: &Node<'_>, model: &Model) -> Result<Vec<RenderedFile>, Errors> {
+pub fn render(node: &Node<'_>, model: &Model, apart: bool) -> Result<Vec<RenderedFile>, Errors> {
     let templates = node.templates(model)?;
     let wanted = wanted(node, model, &templates, None)?;
+    if apart {
+        let mut files: Vec<RenderedFile> =
+            wanted.node.into_iter().chain(wanted.dropin).chain(wanted.services).collect();
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        return Ok(files);
+    }
     let all = crate::plan::plan(&wanted, &Installed::default(), &node.layout(), &templates, None)?;
     Ok(all.changes.into_iter().filter_map(|c| c.after).collect())
 }

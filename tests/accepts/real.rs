@@ -31,7 +31,8 @@ pub fn files(case: &Value, number: usize) -> Result<Vec<RenderedFile>, String> {
         return Err(errors.to_string());
     }
     let sys = RealSystem::new(None);
-    run::render(&Node { sys: &sys, paths: Paths::default(), rooted: true }, &model).map_err(|e| e.to_string())
+    run::render(&Node { sys: &sys, paths: Paths::default(), rooted: true }, &model, false)
+        .map_err(|e| e.to_string())
 }
 
 /// A certificate of an authority, made once.

@@ -4,7 +4,7 @@ use super::*;
 use crate::daemon::Paths;
 use crate::host::fake::FakeSystem;
 use crate::inventory::Vars;
-use crate::request::{self, from_arguments};
+use crate::request::{self, Kept, arguments, from_arguments};
 
 /// What is kept of the first cluster, as one.
 fn whole(request: &request::Request) -> Value {

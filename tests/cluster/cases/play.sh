@@ -55,8 +55,8 @@ case_play_keeps_secrets() {
     says_not 'lab-monitor'
     # Patroni's and pgbouncer's own files hold the monitoring login too.
     found=$(on node1 "grep -rlsF lab-monitor /etc/haproxy /etc/systemd /usr/local/lib /var/lib/pgsvc /var/lib/haproxy /tmp /var/tmp /root/.ansible /run/haproxy /run/systemd/system || true" </dev/null)
-    same "$found" /var/lib/pgsvc/clusters/pg-test.json "files with the password"
-    same "$(on node1 stat -c '%a:%U' /var/lib/pgsvc/clusters/pg-test.json </dev/null)" 600:root "the kept request"
+    same "$found" /var/lib/pgsvc/clusters/@node.json "files with the password"
+    same "$(on node1 stat -c '%a:%U' /var/lib/pgsvc/clusters/@node.json </dev/null)" 600:root "the kept request"
 }
 
 case_play_removes() {

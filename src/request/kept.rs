@@ -6,10 +6,16 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::Kept;
+use super::Request;
 use crate::inventory::{Vars, cluster, member};
-use crate::request::Request;
 use crate::{selector, value};
+
+/// A request as it is kept: module arguments, those of the node and those of each cluster.
+#[derive(Clone, Default)]
+pub struct Kept {
+    pub node: Value,
+    pub clusters: Vec<(String, Value)>,
+}
 
 /// What a node keeps of a request.
 pub fn arguments(request: &Request) -> Kept {
