@@ -10,7 +10,7 @@ host_install() {
     for entry in "${host_tools[@]}"; do
         command -v "${entry%%:*}" >/dev/null || missing+=("${entry##*:}")
     done
-    python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+    /usr/bin/python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
     if ((${#missing[@]})); then
         note "installing ${missing[*]}"
         apt-get -qq update
@@ -18,7 +18,7 @@ host_install() {
     fi
     if ! cmp -s "$LAB_HOME/requirements.txt" "$VENV/.requirements"; then
         note "making the Python environment $VENV"
-        [[ -x $VENV/bin/python ]] || python3 -m venv "$VENV"
+        [[ -x $VENV/bin/python ]] || /usr/bin/python3 -m venv "$VENV"
         "$VENV/bin/pip" --quiet --disable-pip-version-check install -r "$LAB_HOME/requirements.txt"
         cp "$LAB_HOME/requirements.txt" "$VENV/.requirements"
     fi
