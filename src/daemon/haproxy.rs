@@ -124,7 +124,25 @@ impl<'a> Haproxy<'a> {
     /// # Errors
     /// When systemd does not say.
     pub fn running(&self) -> Result<Running, Error> {
-        let Some(master) = self.master()? else { return Ok(Running::default()) };
+        Ok(self.running_as(self.master()?))
+    }
+
+    /// HAProxy and what runs now, systemd being asked once for both.
+    ///
+    /// # Errors
+    /// When systemd does not say.
+    pub fn look(sys: &'a dyn System, paths: Paths) -> Result<Running, Error> {
+        let unit =
+            if systemd::runs(sys) { systemd::unit(sys, "haproxy").ok().filter(|u| u.loaded) } else { None };
+        let haproxy =
+            Self { unit: unit.as_ref().map(|_| "haproxy".to_owned()), ..Self::without_systemd(sys, paths) };
+        let master = unit.map_or_else(|| haproxy.master(), |u| Ok(u.main_pid))?;
+        Ok(haproxy.running_as(master))
+    }
+
+    /// What the process of a master is.
+    fn running_as(&self, master: Option<u32>) -> Running {
+        let Some(master) = master else { return Running::default() };
         let args = self.command_line(master);
         let is = |arg: &String, path: &Path| Path::new(arg.split(',').next().unwrap_or_default()) == path;
         let follows = |flag: &str, path: &Path| {
@@ -132,7 +150,7 @@ impl<'a> Haproxy<'a> {
         };
         let info = self.info().ok();
         let pid = info.as_ref().map(|i| i.pid);
-        Ok(Running {
+        Running {
             state: State::Running,
             by_systemd: self.by_systemd(),
             master: Some(master),
@@ -142,7 +160,7 @@ impl<'a> Haproxy<'a> {
             has_conf_d: follows("-f", &self.paths.conf_d),
             has_master_socket: follows("-S", &self.paths.master_socket),
             listeners: pid.map(|pid| ports::listeners(self.sys, pid)).unwrap_or_default(),
-        })
+        }
     }
 
     /// What the serving worker says of itself.

@@ -22,12 +22,11 @@ pub fn apply(node: &Node<'_>, model: &Model) -> Report {
         return report;
     }
     let haproxy = Haproxy::detect(node.sys, node.paths.clone());
+    // An old version is refused when a candidate is checked with it: before anything is touched, and not on every run.
     if !node.rooted
-        && let Err(e) = haproxy.version()
+        && let Err(e) = haproxy.binary()
     {
-        if haproxy.binary().is_err() {
-            report.needs.push("haproxy".into());
-        }
+        report.needs.push("haproxy".into());
         report.msg = "nothing was changed".into();
         report.fail([e]);
         return report;

@@ -66,7 +66,7 @@ fn file(node: &Node<'_>, path: &Path) -> Result<Option<InstalledFile>, Error> {
 }
 
 fn running(node: &Node<'_>) -> Result<Option<Running>, Error> {
-    let running = Haproxy::detect(node.sys, node.paths.clone()).running()?;
+    let running = Haproxy::look(node.sys, node.paths.clone())?;
     let takes_reload = running.has_conf_d && running.has_master_socket;
     Ok((running.state == State::Running).then_some(Running { description: running.hash, takes_reload }))
 }
