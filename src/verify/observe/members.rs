@@ -6,11 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::contact::{contact, handshake, or_silence};
 use super::health::api_state;
-use super::{Look, PROBE, Target};
+use super::{Depth, Look, PROBE, Target};
 use crate::host::System;
 use crate::inventory::cluster::Cluster;
 use crate::inventory::member::Member;
-use crate::resolve::{ResolvedService, Server};
+use crate::resolve::{Expectation, ResolvedService, Server, expectation};
 use crate::verify::deadline::Deadline;
 use crate::verify::error::ProbeError;
 use crate::verify::judge::{Contact, MemberState, Who};
@@ -103,10 +103,10 @@ impl<'a> Questions<'a> {
 }
 
 /// Asks all members, by instance.
-pub(super) fn ask(l: &Look<'_>, targets: &[Target<'_>]) -> BTreeMap<String, Seen> {
+pub(super) fn ask(l: &Look<'_>, targets: &[Target<'_>], depth: Depth) -> BTreeMap<String, Seen> {
     let questions: Vec<Questions<'_>> =
         targets.iter().flat_map(|t| t.cluster.members.iter().map(move |m| Questions::new(t, m))).collect();
-    let answers = parallel(&questions, MEMBERS, |q| ask_member(l, q));
+    let answers = parallel(&questions, MEMBERS, |q| ask_member(l, q, depth));
     let mut health: BTreeMap<&str, Result<Box<MemberHealth>, String>> = BTreeMap::new();
     let mut seen: BTreeMap<String, Seen> = BTreeMap::new();
     for (q, answers) in questions.iter().zip(answers) {
@@ -156,11 +156,16 @@ fn overviews<'a>(
 }
 
 /// The answers, in the order of the questions.
-fn ask_member(l: &Look<'_>, q: &Questions<'_>) -> Vec<Answer> {
+fn ask_member(l: &Look<'_>, q: &Questions<'_>, depth: Depth) -> Vec<Answer> {
     let ip = match resolve(l.sys, &q.member.address) {
         Ok(ip) => ip,
         Err(why) => return q.first.iter().chain(&q.rest).map(|p| p.unanswered(&why)).collect(),
     };
+    if depth == Depth::Brief
+        && let Some(answers) = ask_patroni(l, q, ip)
+    {
+        return answers;
+    }
     let mut answers = ask_host(&q.first, &q.rest, |probe| answer(l, q, ip, probe));
     if let [Answer::Api(said), Answer::Target(postgres), ..] = answers.as_mut_slice()
         && *postgres == Contact::Handshake
@@ -171,6 +176,33 @@ fn ask_member(l: &Look<'_>, q: &Questions<'_>) -> Vec<Answer> {
         *postgres = known.map_or_else(log_in, Contact::Session);
     }
     answers
+}
+
+/// A brief look's answers: Patroni's alone, where it says who is behind it. That PostgreSQL and the pooler answer is
+/// taken for granted, and shown by the sessions through the load balancer, or the look was too brief.
+fn ask_patroni(l: &Look<'_>, q: &Questions<'_>, ip: IpAddr) -> Option<Vec<Answer>> {
+    let (Answer::Api(Ok(health)), _) = answer(l, q, ip, &Probe::Api(q.member.patroni_port)) else {
+        return None;
+    };
+    let who = who(&health)?;
+    let leads = matches!(health.role, Some(patroni::Role::Primary | patroni::Role::StandbyLeader));
+    let rest = parallel(&q.rest, PROBES, |probe| match probe {
+        Probe::Target(_) => Answer::Target(Contact::Handshake),
+        Probe::Check(key) if other_role(key, q.member.patroni_port, leads) => {
+            Answer::Check(Err("it has the other role".into()))
+        }
+        _ => answer(l, q, ip, probe).0,
+    });
+    Some([Answer::Api(Ok(health)), Answer::Target(Contact::Session(who))].into_iter().chain(rest).collect())
+}
+
+/// Whether a check of Patroni's fails by the role alone.
+fn other_role((port, _, url, code): &CheckKey, patroni: u16, leads: bool) -> bool {
+    match expectation(url, *code, *port == patroni) {
+        Expectation::Primary | Expectation::Leader => !leads,
+        Expectation::Replica => leads,
+        Expectation::ReadOnly | Expectation::Check => false,
+    }
 }
 
 /// The server behind a Patroni that says so exactly; else it must be asked itself.
@@ -288,5 +320,17 @@ mod tests {
         let (ports, answers) = asked(&[8008]);
         assert_eq!(ports, [5432, 6432, 8008, 9630]);
         assert_eq!(answers.get(3..), Some(&[own("8008 timed out"), own("refused")][..]));
+    }
+
+    #[test]
+    fn only_what_the_role_alone_refuses_is_not_asked() {
+        let key = |port: u16, url: &str, code: u16| (port, false, url.to_owned(), code);
+        assert!(other_role(&key(8008, "/primary", 200), 8008, false));
+        assert!(!other_role(&key(8008, "/primary", 200), 8008, true));
+        assert!(other_role(&key(8008, "/replica?lag=1MB", 200), 8008, true));
+        assert!(!other_role(&key(8008, "/read-only", 200), 8008, true));
+        // Another port, or another status that is wanted: what it means is not Patroni's to say.
+        assert!(!other_role(&key(9630, "/primary", 200), 8008, false));
+        assert!(!other_role(&key(8008, "/primary", 503), 8008, false));
     }
 }

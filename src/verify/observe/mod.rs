@@ -41,45 +41,62 @@ pub struct Target<'a> {
     pub services: Vec<&'a ResolvedService>,
 }
 
+/// How much is asked of the members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// Patroni only. Enough for a port that sessions then prove; for any other the full look follows.
+    Brief,
+    Full,
+}
+
 /// One look at every port of every target: members first, then ports. Each member and each port has a time of its own,
 /// counted from when it is asked: silent hosts, however many, take nothing from a port that is well.
-pub fn look(l: &Look<'_>, targets: &[Target<'_>]) -> Vec<PortResult> {
-    let seen = members::ask(l, targets);
+fn look(l: &Look<'_>, targets: &[Target<'_>], depth: Depth) -> Vec<PortResult> {
+    let seen = members::ask(l, targets, depth);
     let balancer = ports::Balancer::ask(l);
     ports::ask(l, targets, &seen, &balancer)
 }
 
-/// Repeats the look at ports that are not right until they are, or patience ends.
+/// Looks, and repeats the look at ports that are not right until they are, or patience ends.
 pub fn until_right(l: &Look<'_>, targets: &[Target<'_>], patience: Deadline) -> Vec<PortResult> {
-    let mut results = look(l, targets);
+    // Without a login nothing is proven by a session, and so nothing can be taken for granted.
+    let mut results = if l.login.is_some() {
+        let mut brief = look(l, targets, Depth::Brief);
+        again(l, targets, &mut brief, |s| s != Status::Ok);
+        brief
+    } else {
+        look(l, targets, Depth::Full)
+    };
     loop {
-        let wrong: BTreeSet<(String, String)> = results
-            .iter()
-            .filter(|r| r.status == Status::Wrong)
-            .map(|r| (r.cluster.clone(), r.service.clone()))
-            .collect();
-        let left = patience.left(l.sys);
-        if wrong.is_empty() || left.is_none_or(|t| t < Duration::from_millis(200)) {
+        let wrong = results.iter().any(|r| r.status == Status::Wrong);
+        if !wrong || patience.left(l.sys).is_none_or(|t| t < Duration::from_millis(200)) {
             return results;
         }
         l.sys.sleep(Duration::from_millis(100));
-        let again: Vec<Target<'_>> = targets
-            .iter()
-            .map(|t| {
-                let is_wrong =
-                    |s: &&&ResolvedService| wrong.contains(&(s.cluster.clone(), s.service.clone()));
-                Target { cluster: t.cluster, services: t.services.iter().filter(is_wrong).copied().collect() }
-            })
-            .filter(|t| !t.services.is_empty())
-            .collect();
-        let fresh = look(l, &again);
-        for r in &mut results {
-            let same = |f: &&PortResult| {
-                (&f.cluster, &f.service, &f.address) == (&r.cluster, &r.service, &r.address)
-            };
-            if let Some(f) = fresh.iter().find(same) {
-                *r = f.clone();
-            }
+        again(l, targets, &mut results, |s| s == Status::Wrong);
+    }
+}
+
+/// Looks in full at the services that have a port of a certain status, and enters what is seen now.
+fn again(l: &Look<'_>, targets: &[Target<'_>], results: &mut [PortResult], which: impl Fn(Status) -> bool) {
+    let chosen: BTreeSet<(String, String)> =
+        results.iter().filter(|r| which(r.status)).map(|r| (r.cluster.clone(), r.service.clone())).collect();
+    let is_chosen = |s: &&&ResolvedService| chosen.contains(&(s.cluster.clone(), s.service.clone()));
+    let some: Vec<Target<'_>> = targets
+        .iter()
+        .map(|t| (t, t.services.iter().filter(is_chosen).copied().collect::<Vec<_>>()))
+        .filter(|(_, services)| !services.is_empty())
+        .map(|(t, services)| Target { cluster: t.cluster, services })
+        .collect();
+    if some.is_empty() {
+        return;
+    }
+    let fresh = look(l, &some, Depth::Full);
+    for r in results {
+        let same =
+            |f: &&PortResult| (&f.cluster, &f.service, &f.address) == (&r.cluster, &r.service, &r.address);
+        if let Some(f) = fresh.iter().find(same) {
+            *r = f.clone();
         }
     }
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::super::Depth;
 use super::*;
 use crate::host::System;
 use crate::host::fake::FakeSystem;
@@ -49,7 +50,8 @@ fn a_port_on_a_virtual_address_that_is_away_is_unproven_unless_it_is_known_to_be
         s.binds = vec!["10.0.0.9:5438".parse().unwrap()];
         s.servers.clear();
     });
-    let results = look(&looking(&sys), &[Target { cluster: &c, services: services.iter().collect() }]);
+    let results =
+        look(&looking(&sys), &[Target { cluster: &c, services: services.iter().collect() }], Depth::Full);
     let r = results.first().unwrap();
     assert_eq!(r.status, Status::Unproven, "{r:?}");
     assert!(
@@ -66,7 +68,7 @@ fn a_missing_witness_is_named_where_there_should_be_one() {
     let (sys, c) = (FakeSystem::default(), pg_test());
     let services = cluster(&c, RoleSource::Patroni).unwrap();
     let notes = |l: &Look<'_>| -> Vec<bool> {
-        let results = look(l, &[Target { cluster: &c, services: services.iter().collect() }]);
+        let results = look(l, &[Target { cluster: &c, services: services.iter().collect() }], Depth::Full);
         results
             .iter()
             .map(|r| r.notes.iter().any(|n| n == "HAProxy's own view is missing (no stats socket)"))
@@ -92,7 +94,8 @@ fn binds_of_one_service_are_asked_one_after_another() {
     let mut services = cluster(&c, RoleSource::Patroni).unwrap();
     services.truncate(1);
     services[0].binds = vec![port(), port(), port()];
-    let results = look(&looking(&Sockets), &[Target { cluster: &c, services: services.iter().collect() }]);
+    let results =
+        look(&looking(&Sockets), &[Target { cluster: &c, services: services.iter().collect() }], Depth::Full);
     assert_eq!(results.len(), 3);
     assert_eq!(most.load(Ordering::SeqCst), 1);
 }
