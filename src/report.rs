@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::error::Error;
 use crate::plan::{Action, FileChange, Plan};
 use crate::request::ResolvedCluster;
-use crate::resolve::{ResolvedService, Tier};
+use crate::resolve::ResolvedService;
 use crate::settings::Options;
 use crate::verify::judge::{PortResult, Status};
 
@@ -217,17 +217,6 @@ fn service(s: &ResolvedService, node: &str, options: &Options) -> Value {
         "jdbc": format!("jdbc:postgresql://{bracketed}:{}/{database}", s.port()),
         "dsn": format!("host={host} port={} dbname={database}", s.port()),
     })
-}
-
-/// Who is in a tier of a service, with the role under which.
-pub fn tier_words(s: &ResolvedService, tier: Tier) -> String {
-    let one = |m: &crate::resolve::Server| match (m.as_primary == Some(tier), m.as_replica == Some(tier)) {
-        (true, true) => Some(m.instance.clone()),
-        (true, false) => Some(format!("{} while primary", m.instance)),
-        (false, true) => Some(format!("{} while replica", m.instance)),
-        (false, false) => None,
-    };
-    s.servers.iter().filter_map(one).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -58,19 +58,7 @@ mod tests {
     use crate::plan::InstalledFile;
 
     fn port(service: &str, status: Status, misled: bool) -> PortResult {
-        PortResult {
-            cluster: "a".into(),
-            service: service.into(),
-            port: 1,
-            address: "x".into(),
-            status,
-            tier: None,
-            expected: Vec::new(),
-            found: Vec::new(),
-            why: Vec::new(),
-            notes: Vec::new(),
-            misled,
-        }
+        PortResult { status, misled, ..PortResult::new("a", service, 1, "x") }
     }
 
     #[test]

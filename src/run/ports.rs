@@ -158,19 +158,7 @@ mod tests {
     use super::*;
 
     fn port(status: Status) -> PortResult {
-        PortResult {
-            cluster: "a".into(),
-            service: "b".into(),
-            port: 1,
-            address: "x".into(),
-            status,
-            tier: None,
-            expected: Vec::new(),
-            found: Vec::new(),
-            why: Vec::new(),
-            notes: Vec::new(),
-            misled: false,
-        }
+        PortResult { status, ..PortResult::new("a", "b", 1, "x") }
     }
 
     fn away() -> PortResult {

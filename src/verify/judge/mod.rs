@@ -116,6 +116,23 @@ pub struct PortResult {
 const ELSEWHERE: &str = "this node does not have ";
 
 impl PortResult {
+    /// A port of which nothing is known yet: right until a witness says otherwise.
+    pub fn new(cluster: &str, service: &str, port: u16, address: &str) -> Self {
+        Self {
+            cluster: cluster.to_owned(),
+            service: service.to_owned(),
+            port,
+            address: address.to_owned(),
+            status: Status::Ok,
+            tier: None,
+            expected: Vec::new(),
+            found: Vec::new(),
+            why: Vec::new(),
+            notes: Vec::new(),
+            misled: false,
+        }
+    }
+
     /// Nobody connected: another node has the address. What is wrong without a connection stays wrong.
     pub fn not_asked(&mut self, address: IpAddr) {
         if self.status != Status::Wrong {
@@ -142,19 +159,7 @@ pub struct Evidence<'a> {
 
 /// Judges a port.
 pub fn judge(e: &Evidence<'_>) -> PortResult {
-    let mut result = PortResult {
-        cluster: e.service.cluster.clone(),
-        service: e.service.service.clone(),
-        port: e.service.port(),
-        address: e.address.clone(),
-        status: Status::Ok,
-        tier: None,
-        expected: Vec::new(),
-        found: Vec::new(),
-        why: Vec::new(),
-        notes: Vec::new(),
-        misled: false,
-    };
+    let mut result = PortResult::new(&e.service.cluster, &e.service.service, e.service.port(), &e.address);
     let serving =
         |tier: Tier| -> Vec<&Candidate<'_>> { e.members.iter().filter(|m| m.serves(tier)).collect() };
     let (tier, serving) = match serving(Tier::Active) {
