@@ -71,8 +71,14 @@ pub struct Running {
 impl<'a> Haproxy<'a> {
     /// HAProxy under systemd where that runs and knows the unit `haproxy`, else by its pidfile and master socket.
     pub fn detect(sys: &'a dyn System, paths: Paths) -> Self {
-        let known = systemd::runs(sys) && systemd::unit(sys, "haproxy").is_ok_and(|u| u.loaded);
-        Self { unit: known.then(|| "haproxy".to_owned()), ..Self::without_systemd(sys, paths) }
+        Self::with_unit(sys, paths).0
+    }
+
+    fn with_unit(sys: &'a dyn System, paths: Paths) -> (Self, Option<systemd::Unit>) {
+        let unit =
+            if systemd::runs(sys) { systemd::unit(sys, "haproxy").ok().filter(|u| u.loaded) } else { None };
+        let name = unit.as_ref().map(|_| "haproxy".to_owned());
+        (Self { unit: name, ..Self::without_systemd(sys, paths) }, unit)
     }
 
     /// HAProxy as a master process that systemd does not know.
@@ -96,8 +102,6 @@ impl<'a> Haproxy<'a> {
     /// # Errors
     /// When there is none.
     pub fn binary(&self) -> Result<PathBuf, Error> {
-        let missing =
-            || Error::new("haproxy", "is not installed on this node").hint("install the package haproxy");
         self.sys.find("haproxy").ok_or_else(missing)
     }
 
@@ -130,14 +134,12 @@ impl<'a> Haproxy<'a> {
     /// HAProxy and what runs now, systemd being asked once for both.
     ///
     /// # Errors
-    /// When systemd does not say.
-    pub fn look(sys: &'a dyn System, paths: Paths) -> Result<Running, Error> {
-        let unit =
-            if systemd::runs(sys) { systemd::unit(sys, "haproxy").ok().filter(|u| u.loaded) } else { None };
-        let haproxy =
-            Self { unit: unit.as_ref().map(|_| "haproxy".to_owned()), ..Self::without_systemd(sys, paths) };
+    /// When the pidfile's process cannot be told.
+    pub fn look(sys: &'a dyn System, paths: Paths) -> Result<(Self, Running), Error> {
+        let (haproxy, unit) = Self::with_unit(sys, paths);
         let master = unit.map_or_else(|| haproxy.master(), |u| Ok(u.main_pid))?;
-        Ok(haproxy.running_as(master))
+        let running = haproxy.running_as(master);
+        Ok((haproxy, running))
     }
 
     /// What the process of a master is.
@@ -197,6 +199,12 @@ impl<'a> Haproxy<'a> {
         }
         bytes.split(|b| *b == 0).map(|arg| String::from_utf8_lossy(arg).into_owned()).collect()
     }
+}
+
+/// What a node without HAProxy is told.
+#[must_use]
+pub fn missing() -> Error {
+    Error::new("haproxy", "is not installed on this node").hint("install the package haproxy")
 }
 
 impl Daemon for Haproxy<'_> {

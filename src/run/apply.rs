@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::outcome::{served, summary, worse};
 use super::ready::{Ready, ready};
-use super::{Node, begin, dry, kept, ports};
-use crate::daemon::haproxy::Haproxy;
+use super::{Node, begin, dry, kept, ports, read};
+use crate::daemon::haproxy::{self, Haproxy};
 use crate::error::{Error, Errors};
-use crate::plan::Plan;
+use crate::plan::{Installed, Plan};
 use crate::report::Report;
 use crate::request::{Model, State};
 use crate::settings::VerifyMode;
@@ -21,22 +21,15 @@ pub fn apply(node: &Node<'_>, model: &Model) -> Report {
         report.msg = "nothing was changed".into();
         return report;
     }
-    let haproxy = Haproxy::detect(node.sys, node.paths.clone());
     // An old version is refused when a candidate is checked with it: before anything is touched, and not on every run.
-    if !node.rooted
-        && let Err(e) = haproxy.binary()
-    {
+    if !node.rooted && node.sys.find("haproxy").is_none() {
         report.needs.push("haproxy".into());
         report.msg = "nothing was changed".into();
-        report.fail([e]);
+        report.fail([haproxy::missing()]);
         return report;
     }
-    let daemon: &dyn Daemon = if node.rooted { &NoDaemon } else { &haproxy };
-    if !node.rooted && haproxy.by_systemd() && !starts_at_boot(node) {
-        report.needs.push("enable".into());
-    }
     let work = if model.check { check } else { install };
-    if let Err(errors) = work(node, model, daemon, &mut report) {
+    if let Err(errors) = work(node, model, &mut report) {
         if report.msg.is_empty() {
             report.msg = "nothing was changed".into();
         }
@@ -59,9 +52,11 @@ fn looks(node: &Node<'_>, model: &Model) -> bool {
 }
 
 /// Check mode: the same plan, refused for the same reasons, nothing touched, not even the lock.
-fn check(node: &Node<'_>, model: &Model, daemon: &dyn Daemon, report: &mut Report) -> Result<(), Errors> {
+fn check(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Errors> {
     let templates = node.templates(model)?;
-    let ready = ready(node, model, &templates, report)?;
+    let (installed, haproxy) = found(node, report)?;
+    let daemon = daemon(haproxy.as_ref());
+    let ready = ready(node, model.clone(), installed, &templates, report)?;
     if looks(node, model) {
         ports::login(node, &model.options)?;
     }
@@ -71,13 +66,28 @@ fn check(node: &Node<'_>, model: &Model, daemon: &dyn Daemon, report: &mut Repor
     Ok(())
 }
 
-fn install(node: &Node<'_>, model: &Model, daemon: &dyn Daemon, report: &mut Report) -> Result<(), Errors> {
+/// What is installed, and the HAProxy that runs it: systemd is asked once for both.
+fn found<'a>(node: &Node<'a>, report: &mut Report) -> Result<(Installed, Option<Haproxy<'a>>), Errors> {
+    let (installed, haproxy) = read::looked(node)?;
+    if haproxy.as_ref().is_some_and(Haproxy::by_systemd) && !starts_at_boot(node) {
+        report.needs.push("enable".into());
+    }
+    Ok((installed, haproxy))
+}
+
+fn daemon<'h>(haproxy: Option<&'h Haproxy<'_>>) -> &'h dyn Daemon {
+    haproxy.map_or(&NoDaemon, |h| h)
+}
+
+fn install(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Errors> {
     let templates = node.templates(model)?;
     let tx = super::lock(node, report)?;
     if let Recovered::RolledBack(files) = tx.recovered() {
         report.warnings.push(format!("an unfinished run was undone first ({} files)", files.len()));
     }
-    let mut ready = ready(node, model, &templates, report)?;
+    let (installed, haproxy) = found(node, report)?;
+    let daemon = daemon(haproxy.as_ref());
+    let mut ready = ready(node, model.clone(), installed, &templates, report)?;
     let looks = looks(node, model);
     if looks {
         // Credentials that cannot be used must show now, not when the files are installed.

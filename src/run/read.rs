@@ -16,6 +16,14 @@ use crate::plan::{Installed, InstalledFile, Running};
 /// # Errors
 /// Files that cannot be read; a managed directory that is a link.
 pub fn installed(node: &Node<'_>) -> Result<Installed, Errors> {
+    looked(node).map(|(installed, _)| installed)
+}
+
+/// The same, and the HAProxy that was found on the way.
+///
+/// # Errors
+/// As for `installed`.
+pub fn looked<'a>(node: &Node<'a>) -> Result<(Installed, Option<Haproxy<'a>>), Errors> {
     let mut errors = Errors::default();
     let mut installed = Installed::default();
     let sys = node.sys;
@@ -43,10 +51,16 @@ pub fn installed(node: &Node<'_>) -> Result<Installed, Errors> {
     if let Some(config) = installed.files.get(&node.paths.config) {
         installed.pristine = pristine(node, &config.content);
     }
-    if !node.rooted {
-        installed.running = errors.take(running(node)).flatten();
+    let mut haproxy = None;
+    if !node.rooted
+        && let Some((found, running)) = errors.take(Haproxy::look(node.sys, node.paths.clone()))
+    {
+        let takes_reload = running.has_conf_d && running.has_master_socket;
+        installed.running =
+            (running.state == State::Running).then_some(Running { description: running.hash, takes_reload });
+        haproxy = Some(found);
     }
-    errors.finish(installed)
+    errors.finish((installed, haproxy))
 }
 
 fn file(node: &Node<'_>, path: &Path) -> Result<Option<InstalledFile>, Error> {
@@ -63,12 +77,6 @@ fn file(node: &Node<'_>, path: &Path) -> Result<Option<InstalledFile>, Error> {
             Ok(Some(InstalledFile { content, mode: 0, uid: u32::MAX, gid: u32::MAX }))
         }
     }
-}
-
-fn running(node: &Node<'_>) -> Result<Option<Running>, Error> {
-    let running = Haproxy::look(node.sys, node.paths.clone())?;
-    let takes_reload = running.has_conf_d && running.has_master_socket;
-    Ok((running.state == State::Running).then_some(Running { description: running.hash, takes_reload }))
 }
 
 /// Whether haproxy.cfg is as the distribution's package brought it: dpkg keeps its MD5, rpm verifies it.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Node, members, read};
+use super::{Node, members};
 use crate::error::{Error, Errors};
 use crate::plan::{Action, Installed, Obstacles, Plan};
 use crate::render::Templates;
@@ -26,16 +26,6 @@ pub struct Ready {
 /// # Errors
 /// What is the node's matter, or all that is wrong where no cluster is left.
 pub fn ready(
-    node: &Node<'_>,
-    model: &Model,
-    templates: &Templates,
-    report: &mut Report,
-) -> Result<Ready, Errors> {
-    let installed = read::installed(node)?;
-    plan_rest(node, model.clone(), installed, templates, report)
-}
-
-fn plan_rest(
     node: &Node<'_>,
     mut model: Model,
     installed: Installed,
@@ -104,7 +94,7 @@ impl Ready {
                 return Err(all);
             }
             leave_out(&mut self.model, found, report)?;
-            self = plan_rest(node, self.model, self.installed, templates, report)?;
+            self = ready(node, self.model, self.installed, templates, report)?;
         }
         Ok(self)
     }
@@ -182,7 +172,7 @@ mod tests {
                 Err(Error::new("haproxy -c", format!("refuses {bad:?}")).into())
             }
         };
-        let found = ready(&node, &model, &templates, &mut report)
+        let found = ready(&node, model, Installed::default(), &templates, &mut report)
             .and_then(|r| r.checked(&node, &templates, &mut report, &refuses));
         (found.map(|r| r.model.clusters.into_keys().collect()).map_err(|e| e.to_string()), report)
     }
