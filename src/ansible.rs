@@ -87,7 +87,12 @@ fn execute(args: &Vars) -> Result<Value, Errors> {
     } else {
         run::apply::apply(&node, &model)
     };
-    Ok(finished(report).ansible(diff))
+    let mut report = finished(report);
+    if flag("report_needs") && !report.needs.is_empty() {
+        report.changed = true;
+        report.failed &= !report.needs.iter().any(|n| n == "haproxy");
+    }
+    Ok(report.ansible(diff))
 }
 
 /// A failure always says so in its message.

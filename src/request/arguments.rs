@@ -9,8 +9,17 @@ use crate::inventory::cluster::{self, Overrides};
 use crate::settings::OPTIONS;
 use crate::value;
 
-const ARGUMENTS: [&str; 8] =
-    ["state", "members", "services", "services_extra", "default_services", "clusters", "node", "collected"];
+const ARGUMENTS: [&str; 9] = [
+    "state",
+    "members",
+    "services",
+    "services_extra",
+    "default_services",
+    "clusters",
+    "node",
+    "collected",
+    "report_needs",
+];
 
 /// Reads module arguments: strict but for Ansible's own `_ansible_*` keys.
 ///
@@ -47,6 +56,8 @@ pub fn from_arguments(args: &Vars) -> Result<Request, Errors> {
         default_services: list("default_services"),
         collected: flag(&own, "collected", &mut errors),
     };
+    // Of the answer, not of the request: only its form is looked at here.
+    flag(&own, "report_needs", &mut errors);
     let node =
         value::given(node_vars.get("inventory_hostname")).and_then(|v| v.as_str()).unwrap_or("localhost");
     let options = merged_options(node, &node_vars, &own, &mut errors);
