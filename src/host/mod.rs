@@ -65,6 +65,10 @@ pub trait Stream: Read + Write + Send {
 pub trait System: Sync {
     // Files. No call follows a symbolic link at the last component, except `read`.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// Whether two files have the same bytes.
+    fn same(&self, one: &Path, other: &Path) -> io::Result<bool> {
+        Ok(self.read(one)? == self.read(other)?)
+    }
     /// `None` when there is nothing at the path.
     fn stat(&self, path: &Path) -> io::Result<Option<Stat>>;
     /// The names in a directory, sorted; empty when it is missing.

@@ -49,6 +49,9 @@ impl System for RealSystem {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         std::fs::read(self.at(path))
     }
+    fn same(&self, one: &Path, other: &Path) -> io::Result<bool> {
+        files::same(&self.at(one), &self.at(other))
+    }
     fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
         files::stat(&self.at(path))
     }

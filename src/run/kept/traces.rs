@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{failed, make_dir, put};
 use crate::daemon::systemd::STABLE_BINARY;
 use crate::error::Error;
-use crate::host::Command;
+use crate::host::{Command, Kind};
 use crate::plan::{FileChange, Plan};
 use crate::render::haproxy::owner;
 use crate::request::Model;
@@ -20,11 +20,13 @@ pub fn binary(node: &Node<'_>) -> Result<(), Error> {
     if node.rooted {
         return Ok(());
     }
-    let own = node
-        .sys
-        .read(Path::new("/proc/self/exe"))
-        .map_err(|e| failed("read", Path::new("/proc/self/exe"), &e))?;
-    let path = PathBuf::from(STABLE_BINARY);
+    let (own, path) = (Path::new("/proc/self/exe"), PathBuf::from(STABLE_BINARY));
+    let stat = node.sys.stat(&path).map_err(|e| failed("look at", &path, &e))?;
+    let is_file = stat.is_some_and(|s| s.kind == Kind::File && s.mode == 0o755);
+    if is_file && node.sys.same(own, &path).is_ok_and(|same| same) {
+        return Ok(());
+    }
+    let own = node.sys.read(own).map_err(|e| failed("read", own, &e))?;
     if let Some(parent) = path.parent() {
         node.sys.create_dir(parent, 0o755).map_err(|e| failed("make", parent, &e))?;
     }

@@ -83,3 +83,21 @@ fn a_lock_excludes_and_names_its_holder() {
     drop(held);
     lock(&path, Duration::ZERO).unwrap();
 }
+
+#[test]
+fn files_are_the_same_by_their_bytes_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let big = vec![7; (1 << 17) + 3];
+    let mut last = big.clone();
+    *last.last_mut().unwrap() = 8;
+    let (a, b) = (file("a", &big), file("b", &big));
+    let (other, short) = (file("c", &last), file("d", &big[..9]));
+    assert!(same(&a, &b).unwrap() && same(&a, &a).unwrap());
+    assert!(!same(&a, &other).unwrap() && !same(&a, &short).unwrap());
+    assert!(same(&a, &dir.path().join("missing")).is_err());
+}
