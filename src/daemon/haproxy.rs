@@ -4,6 +4,7 @@
 mod answers;
 mod check;
 mod control;
+pub mod state;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
