@@ -48,6 +48,12 @@ pub enum Verb {
     Rollback(RollbackArgs),
     /// Undo an apply that was killed halfway (HAProxy's unit runs this before a start and a reload)
     Recover,
+    /// Write the states that servers begin with, from the members' own answers (HAProxy's unit runs this too)
+    Seed {
+        /// Remove them once HAProxy has read them
+        #[arg(long)]
+        forget: bool,
+    },
     /// Run as Ansible's module: arguments as JSON on stdin, the result on stdout
     Module,
     /// Print shell completions: pgsvc completions bash > /etc/bash_completion.d/pgsvc
