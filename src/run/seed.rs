@@ -3,22 +3,19 @@
 //! matter. Never takes longer than the unit gives it, and never keeps HAProxy from starting: without the file HAProxy
 //! does as it does without pgsvc.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+mod names;
+mod probe;
+
 use std::path::Path;
 use std::time::Duration;
 
 use super::Node;
-use crate::daemon::haproxy::config::{Ask, Backend, Server, Step, To, backends};
-use crate::daemon::haproxy::seed::{Known, Seen, compose};
+use crate::daemon::haproxy::config::{Backend, backends};
+use crate::daemon::haproxy::seed::{Known, compose};
 use crate::daemon::haproxy::state::{self, Op, ServerState};
 use crate::daemon::haproxy::{Hook, Info};
 use crate::error::Error;
 use crate::verify::deadline::Deadline;
-use crate::verify::error::ProbeError;
-use crate::verify::parallel::parallel;
-use crate::verify::patroni::{self, Api};
-use crate::verify::tls::TlsConfig;
 
 /// For all probes together; the unit gives two seconds for everything.
 const PROBES: Duration = Duration::from_millis(1300);
@@ -40,17 +37,6 @@ pub struct Seeded {
     pub running: bool,
 }
 
-/// One thing that is asked of a member, for however many backends.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Question {
-    addr: SocketAddr,
-    /// Host header, and the name in its certificate.
-    host: String,
-    ask: Option<Ask>,
-    /// `None`: plain; else the CA that must have signed, if any.
-    tls: Option<Option<String>>,
-}
-
 /// Writes the states that the next process begins with. The old file goes first: a stale one is worse than none.
 ///
 /// # Errors
@@ -64,13 +50,13 @@ pub fn seed(node: &Node<'_>) -> Result<Seeded, Error> {
     }
     let (before, running) = running(node);
     let end = Deadline::after(node.sys, PROBES);
-    let addresses = addresses(node, &backends, end);
-    let seen = ask_all(node, &backends, &addresses, end);
+    let addresses = names::addresses(node, &backends, end);
+    let seen = probe::ask_all(node, &backends, &addresses, end);
     let mut known = Vec::new();
     for backend in &backends {
         for server in &backend.servers {
             let address = addresses.get(server.host.as_str()).copied();
-            let seen = result(&backends, backend, server, address, &seen);
+            let seen = probe::result(&backends, backend, server, address, &seen);
             known.push(Known { backend, server, address, seen });
         }
     }
@@ -151,101 +137,6 @@ fn running(node: &Node<'_>) -> (Option<u32>, Vec<ServerState>) {
     let answer = node.sys.ask_unix(&node.paths.stats_socket, b"show servers state\n", ASK);
     let states = answer.ok().and_then(|a| state::parse(&String::from_utf8_lossy(&a)).ok());
     (Some(info.pid), states.unwrap_or_default())
-}
-
-/// Every host's address, names asked all at once.
-fn addresses(node: &Node<'_>, backends: &[Backend], end: Deadline) -> BTreeMap<String, IpAddr> {
-    let mut hosts: Vec<&str> =
-        backends.iter().flat_map(|b| b.servers.iter().map(|s| s.host.as_str())).collect();
-    hosts.sort_unstable();
-    hosts.dedup();
-    let found = parallel(&hosts, AT_ONCE, |host| {
-        let left = end.left(node.sys)?.min(PROBES / 2);
-        host.parse().ok().or_else(|| node.sys.resolve(host, left).ok()?.first().copied())
-    });
-    hosts.into_iter().zip(found).filter_map(|(host, ip)| Some((host.to_owned(), ip?))).collect()
-}
-
-/// Asks each question once.
-fn ask_all(
-    node: &Node<'_>,
-    backends: &[Backend],
-    addresses: &BTreeMap<String, IpAddr>,
-    end: Deadline,
-) -> BTreeMap<Question, Seen> {
-    let mut questions: Vec<Question> = Vec::new();
-    for b in backends {
-        for (s, ip) in b.servers.iter().filter_map(|s| Some((s, addresses.get(&s.host)?))) {
-            questions.extend(b.check.iter().map(|step| question(step, s, *ip)));
-        }
-    }
-    questions.sort();
-    questions.dedup();
-    let answers = parallel(&questions, AT_ONCE, |q| ask(node, q, end));
-    questions.into_iter().zip(answers).collect()
-}
-
-fn question(step: &Step, s: &Server, ip: IpAddr) -> Question {
-    let own = if s.check_port == 0 { s.port } else { s.check_port };
-    let (port, ssl) = match step.to {
-        To::Default => (own, s.check_ssl),
-        To::Port { port, ssl } => (port, ssl),
-    };
-    Question {
-        addr: SocketAddr::new(ip, port),
-        host: s.host.clone(),
-        ask: step.ask.clone(),
-        tls: ssl.then(|| s.ca_file.clone()),
-    }
-}
-
-fn ask(node: &Node<'_>, q: &Question, end: Deadline) -> Seen {
-    let Some(left) = end.left(node.sys) else { return Seen::Silent };
-    let Some(ask) = &q.ask else {
-        return if node.sys.connect(q.addr, left).is_ok() { Seen::Passes } else { Seen::Silent };
-    };
-    let tls = match &q.tls {
-        None => Ok(None),
-        Some(None) => TlsConfig::insecure(None).map(Some),
-        Some(Some(ca)) => {
-            let pem = node.sys.read(Path::new(ca)).unwrap_or_default();
-            TlsConfig::verified(&pem, None).map(Some)
-        }
-    };
-    let Ok(tls) = tls else { return Seen::Silent };
-    let api = Api { addr: q.addr, host: q.host.clone(), tls };
-    match patroni::check(node.sys, &api, &ask.method, &ask.uri, ask.status, end) {
-        Ok(()) => Seen::Passes,
-        Err(ProbeError::Status { .. }) => Seen::Refuses,
-        Err(_) => Seen::Silent,
-    }
-}
-
-/// What all steps of a server's check came to; of one that tracks another, what the other's did.
-fn result(
-    backends: &[Backend],
-    backend: &Backend,
-    server: &Server,
-    address: Option<IpAddr>,
-    seen: &BTreeMap<Question, Seen>,
-) -> Seen {
-    let (checked_in, checked) = match &server.track {
-        None => (Some(backend), Some(server)),
-        Some((b, s)) => {
-            let other = backends.iter().find(|x| x.name == *b);
-            (other, other.and_then(|x| x.servers.iter().find(|y| y.name == *s)))
-        }
-    };
-    let (Some(ip), Some(b), Some(s)) = (address, checked_in, checked) else { return Seen::Silent };
-    let of = |step: &Step| seen.get(&question(step, s, ip)).copied().unwrap_or(Seen::Silent);
-    let all: Vec<Seen> = b.check.iter().map(of).collect();
-    if all.contains(&Seen::Refuses) {
-        Seen::Refuses
-    } else if all.is_empty() || all.contains(&Seen::Silent) {
-        Seen::Silent
-    } else {
-        Seen::Passes
-    }
 }
 
 #[cfg(test)]

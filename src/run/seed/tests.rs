@@ -1,5 +1,5 @@
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 
 use super::*;
@@ -50,6 +50,7 @@ fn node_in(dir: &Path, members: &[SocketAddr]) -> Paths {
         conf_d: dir.join("conf.d"),
         stats_socket: dir.join("stats.sock"),
         server_state: dir.join("run/servers"),
+        state_dir: dir.to_owned(),
         ..Paths::default()
     };
     std::fs::create_dir(&paths.conf_d).unwrap();
