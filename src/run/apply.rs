@@ -8,7 +8,7 @@ use super::ready::{Ready, ready};
 use super::{Node, begin, dry, kept, ports, read};
 use crate::daemon::haproxy::{self, Haproxy};
 use crate::error::{Error, Errors};
-use crate::plan::{Installed, Plan};
+use crate::plan::{Action, Installed, Plan};
 use crate::report::Report;
 use crate::request::{Model, State};
 use crate::settings::VerifyMode;
@@ -85,7 +85,10 @@ fn install(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Er
     if let Recovered::RolledBack(files) = tx.recovered() {
         report.warnings.push(format!("an unfinished run was undone first ({} files)", files.len()));
     }
-    let (installed, haproxy) = found(node, report)?;
+    let (mut installed, haproxy) = found(node, report)?;
+    if let Some(running) = &mut installed.running {
+        running.interrupted = matches!(tx.recovered(), Recovered::RolledBack(_));
+    }
     let daemon = daemon(haproxy.as_ref());
     let mut ready = ready(node, model.clone(), installed, &templates, report)?;
     let looks = looks(node, model);
@@ -150,8 +153,9 @@ fn replace(
         return undone;
     }
     // From here on the new set serves, whatever else fails.
-    report.planned(plan);
-    report.msg = summary(plan, "");
+    let done = done(plan, put.proof.as_ref());
+    report.planned(&done);
+    report.msg = summary(&done, "");
     kept::promote(node)?;
     put.keep()?;
     kept::journal(node, model, "installed");
@@ -159,6 +163,16 @@ fn replace(
         ports::conclude(report, seen?, model.options.verify);
     }
     Ok(())
+}
+
+/// The plan as it was carried out: a server that got sessions meanwhile is taken away by a reload.
+fn done(plan: &Plan, proof: Option<&Proof>) -> Plan {
+    let mut done = plan.clone();
+    if let Some(why) = proof.and_then(|p| p.reloaded.clone()) {
+        (done.action, done.reason) = (Action::Reload, why);
+        done.commands.clear();
+    }
+    done
 }
 
 /// The set was not installed, or not proven: says what that means for the node.

@@ -156,6 +156,7 @@ pub fn plan(
     let mut plan = crate::plan::plan(&wanted, installed, &node.layout(), templates, gid)?;
     if node.rooted {
         plan.action = Action::Nothing;
+        plan.commands.clear();
         plan.reason = "files only: nothing runs in another root".into();
     }
     Ok(plan)
