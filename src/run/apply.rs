@@ -5,7 +5,7 @@ mod joint;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::outcome::{served, summary, worse};
+use super::outcome::{self, served, summary, worse};
 use super::ready::{Ready, cluster_of, ready};
 use super::{Node, begin, dry, kept, ports, queue, read, seed};
 use crate::daemon::haproxy::{self, Haproxy};
@@ -119,7 +119,8 @@ fn install(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Er
     report.planned(&ready.plan);
     report.msg = summary(&ready.plan, "");
     if let Some(done) = done_for_us {
-        report.msg = format!("{} files changed, together with another run ({})", done.changes.len(), done.by);
+        let files = outcome::files(done.changes.len());
+        report.msg = format!("{files} changed, together with another run ({})", done.by);
         (report.changed, report.reason, report.changes) = (true, done.reason, done.changes);
     }
     if looks {

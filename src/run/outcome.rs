@@ -27,16 +27,16 @@ pub fn worse(before: &[PortResult], after: &[PortResult]) -> Vec<String> {
     after.iter().filter(made_worse).map(|r| format!("{}-{} ({})", r.cluster, r.service, r.address)).collect()
 }
 
+pub fn files(n: usize) -> String {
+    if n == 1 { "1 file".to_owned() } else { format!("{n} files") }
+}
+
 /// One sentence: what was or would be done.
 pub fn summary(plan: &Plan, would: &str) -> String {
     if plan.is_empty() {
         return "nothing to do".into();
     }
-    let files = match plan.changes.len() {
-        0 => String::new(),
-        1 => "1 file".to_owned(),
-        n => format!("{n} files"),
-    };
+    let files = files(plan.changes.len());
     let action = match (&plan.action, would.is_empty()) {
         (Action::Nothing, _) => String::new(),
         (Action::Runtime, true) => ", HAProxy changed while it runs".into(),
