@@ -102,6 +102,15 @@ impl Command {
         Some(back)
     }
 
+    /// Whether it was given, if only in part, and has to be undone.
+    #[must_use]
+    pub fn shows(&self, live: &Live) -> bool {
+        match self {
+            Self::Add { backend, server, .. } => live.server(backend, server).is_some(),
+            _ => self.holds(live),
+        }
+    }
+
     /// Whether the running process is as this command leaves it.
     #[must_use]
     pub fn holds(&self, live: &Live) -> bool {

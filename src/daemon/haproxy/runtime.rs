@@ -77,7 +77,11 @@ impl Haproxy<'_> {
             };
             if self.sys.now().saturating_sub(start) > DELETE {
                 // As before, and down until its checks pass: it was away for a moment.
-                let state = if before.maintenance { "maint" } else { "ready" };
+                let state = match (before.maintenance, before.drain) {
+                    (true, _) => "maint",
+                    (_, true) => "drain",
+                    _ => "ready",
+                };
                 let back = format!(
                     "set server {s} state {state};set server {s} health down;set server {s} weight {}",
                     before.weight
@@ -105,3 +109,6 @@ impl Haproxy<'_> {
 fn failed(command: &Command, why: &str) -> Error {
     Error::new("haproxy's admin socket", format!("{command}: {why}"))
 }
+
+#[cfg(test)]
+mod tests;
