@@ -14,10 +14,8 @@ impl Haproxy<'_> {
     /// Gives the commands that do not hold yet, in order, and reads all of them back. The answer is why a reload has to
     /// do it after all: a server that is to go has sessions.
     pub(super) fn carry_out(&self, commands: &[Command]) -> Result<Option<String>, Error> {
-        for command in commands {
-            if command.holds(&self.live()?) {
-                continue;
-            }
+        let before = self.live()?;
+        for command in commands.iter().filter(|c| !c.holds(&before)) {
             if let Some(busy) = self.give(command)? {
                 return Ok(Some(busy));
             }
