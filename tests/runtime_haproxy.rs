@@ -94,6 +94,7 @@ impl Node {
             master_socket: at("master.sock"),
             pidfile: at("pid"),
             state_dir: at("state"),
+            server_state: at("servers"),
         };
         let sys = RealSystem::new(None);
         assert!(sys.find("haproxy").is_some(), "these tests need a real haproxy: apt-get install haproxy");
@@ -166,6 +167,7 @@ impl Node {
             config: self.paths.config.clone(),
             conf_d: self.paths.conf_d.clone(),
             stats_socket: self.paths.stats_socket.clone(),
+            server_state: self.paths.server_state.clone(),
         };
         let templates = Templates::new(&BTreeMap::new()).unwrap();
         let mut plan = plan(&wanted, &self.installed(), &layout, &templates, None).unwrap();
