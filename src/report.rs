@@ -258,6 +258,19 @@ mod tests {
     }
 
     #[test]
+    fn runtime_commands_and_hands_are_in_the_result_and_in_the_diff() {
+        let weight = Command::Weight { backend: "a".into(), server: "m".into(), from: 100, to: 40 };
+        let r = Report { action: Some(Action::Runtime), commands: vec![weight], ..Report::default() };
+        let v = r.ansible(true);
+        assert_eq!(
+            (&v["action"], &v["commands"][0]["do"], &v["commands"][0]["to"]),
+            (&json!("runtime"), &json!("weight"), &json!(40))
+        );
+        assert_eq!(v["diff"], json!([{"prepared": "HAProxy: weight of m in a: 100 → 40\n"}]));
+        assert!(v["by_hand"].is_array() && r.ansible(false)["diff"].is_null());
+    }
+
+    #[test]
     fn the_ansible_result_has_what_ansible_wants() {
         let mut r = Report { node: "n".into(), ..Report::default() };
         r.fail([Error::new("a", "b")]);

@@ -4,6 +4,7 @@
 # runtime_set NAME MEMBERS: the standard services of the first members.
 runtime_set() {
     local nodes=("${MEMBERS[@]:0:$2}")
+    # shellcheck disable=SC2034
     local MEMBERS=("${nodes[@]}") ROLES=(primary replica replica)
     inventory "$(cluster pg-test '' lb)" | put lb1 "$1.yml"
 }
@@ -97,7 +98,7 @@ reaches_all() {
 
 # The danger of an addition is a moment: many of them, under load.
 case_runtime_added_replica_never_serves_as_primary() {
-    local i wrong
+    local wrong
     runtime_begin two
     put lb1 flood.py <<'END'
 import socket, sys, threading, time
@@ -118,7 +119,7 @@ print("connections", sum(counts))
 END
     on lb1 python3 /root/flood.py 20 >"/tmp/$LAB_NAME-flood" </dev/null &
     wrong=0
-    for i in 1 2 3 4; do
+    for _ in 1 2 3 4; do
         must 0 on lb1 pgsvc apply -i /root/three.yml --no-verify
         says 'changed while it runs'
         wrong=$((wrong + $(admin 'show stat' | awk -F, '$1 == "pg-test-primary" && $2 != "pg-test-1" && $2 ~ /^pg/ {n += $8} END {print n + 0}')))
@@ -195,5 +196,40 @@ case_runtime_refused_rolls_back() {
     same "$(tree lb1)" "$before" "the files"
     same "$(worker lb1)" "$pid" "the worker"
     same "$(running_hash lb1)" "$(file_hash lb1)" "what runs"
+    must 0 on lb1 pgsvc verify -i /root/two.yml --timeout 10
+}
+
+# Killed at any moment: the next run leaves files and worker in agreement, and takes its own halfway work for nobody's hand.
+case_runtime_killed_anywhere() {
+    runtime_begin two
+    weighing node2 40 three
+    put lb1 kill.sh <<'END'
+set -euo pipefail
+now() { sed 's/\.//; s/ .*//' /proc/uptime; }
+began=$(now)
+pgsvc apply -i /root/three-node2-40.yml --no-verify >/dev/null 2>&1
+span=$((($(now) - began) * 10))
+pgsvc apply -i /root/two.yml --force --no-verify >/dev/null 2>&1
+for ((i = 1; i <= $1; i++)); do
+    ((i % 2)) && set=three-node2-40 other=two || set=two other=three-node2-40
+    wait=$((RANDOM % (span + 1)))
+    pgsvc apply -i /root/$set.yml --force --no-verify >/dev/null 2>&1 &
+    pid=$!
+    sleep "$(printf '0.%03d' "$wait")"
+    kill -9 "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+    # Forth, or back to where it was.
+    ((RANDOM % 2)) && set=$other
+    pgsvc apply -i /root/$set.yml --force --no-verify >/tmp/said 2>&1 || { cat /tmp/said; echo "run $i: apply after a kill at $wait ms fails"; exit 1; }
+    code=0
+    pgsvc plan -i /root/$set.yml --force >/tmp/after 2>&1 || code=$?
+    if ((code)) || grep -q 'by hand' /tmp/after; then cat /tmp/said /tmp/after; echo "run $i: not as $set after a kill at $wait ms"; exit 1; fi
+    echo "run $i: killed after $wait ms: $(tail -1 /tmp/said)"
+    # From where the next one starts.
+    ((i % 2)) && start=three-node2-40 || start=two
+    pgsvc apply -i /root/$start.yml --force --no-verify >/dev/null 2>&1
+done
+END
+    must 0 on lb1 bash /root/kill.sh 16
     must 0 on lb1 pgsvc verify -i /root/two.yml --timeout 10
 }
