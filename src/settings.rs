@@ -84,10 +84,14 @@ pub struct Options {
     pub force: bool,
     pub nonlocal_bind: bool,
     pub verify_only: bool,
+    /// A unit of systemd's cuts sessions that are where they should not be.
+    pub watch: bool,
+    /// How long a session of a backup tier that is drained may work on.
+    pub watch_grace: Duration,
 }
 
 /// The names of the options, as module arguments; as variables they carry the prefix `pgsvc_`.
-pub const OPTIONS: [&str; 15] = [
+pub const OPTIONS: [&str; 17] = [
     "role_source",
     "templates",
     "root",
@@ -103,6 +107,8 @@ pub const OPTIONS: [&str; 15] = [
     "force",
     "nonlocal_bind",
     "verify_only",
+    "watch",
+    "watch_grace",
 ];
 
 /// Reads typed values out of variables, collecting what is wrong.
@@ -211,6 +217,7 @@ pub fn options(place: &str, vars: &Vars, prefix: &'static str, errors: &mut Erro
         Some("verify-full") => SslMode::VerifyFull,
         _ => SslMode::Prefer,
     };
+    let grace = r.read("watch_grace", |n, v| value::integer(n, v, 0, 31_536_000));
     let seconds = r.read("verify_timeout", |n, v| value::integer(n, v, 1, 3600)).unwrap_or(30);
     Options {
         roles,
@@ -228,6 +235,8 @@ pub fn options(place: &str, vars: &Vars, prefix: &'static str, errors: &mut Erro
         force: r.flag("force"),
         nonlocal_bind: r.flag("nonlocal_bind"),
         verify_only: r.flag("verify_only"),
+        watch: r.read("watch", value::boolean).unwrap_or(true),
+        watch_grace: grace.map_or(crate::verify::stray::GRACE, Duration::from_secs),
     }
 }
 

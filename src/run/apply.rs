@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::outcome::{served, summary, worse};
 use super::ready::{Ready, ready};
-use super::{Node, begin, dry, kept, ports, read};
+use super::{Node, begin, dry, kept, ports, read, sessions};
 use crate::daemon::haproxy::{self, Haproxy};
 use crate::error::{Error, Errors};
-use crate::plan::{Installed, Plan};
+use crate::plan::{Action, Installed, Plan};
 use crate::report::Report;
 use crate::request::{Model, State};
 use crate::settings::VerifyMode;
@@ -158,7 +158,24 @@ fn replace(
     if looks {
         ports::conclude(report, seen?, model.options.verify);
     }
+    if plan.action == Action::Reload && !node.rooted {
+        old_sessions(node, model, report);
+    }
     Ok(())
+}
+
+/// A reload leaves sessions to a worker that checks nothing any more: those on a member that lost its role by now are
+/// cut once. That this fails undoes no apply; what it leaves, `verify` tells and the watch cuts.
+fn old_sessions(node: &Node<'_>, model: &Model, report: &mut Report) {
+    let cut = ports::look(node, model, None).and_then(|l| sessions::fix(node, &l, model, false));
+    match cut {
+        Ok(cut) => {
+            for line in sessions::said(&cut) {
+                report.msg = format!("{}, {line}", report.msg);
+            }
+        }
+        Err(e) => report.warnings.push(e.to_string()),
+    }
 }
 
 /// The set was not installed, or not proven: says what that means for the node.

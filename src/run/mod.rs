@@ -11,6 +11,8 @@ pub mod read;
 mod ready;
 pub mod recover;
 pub mod rollback;
+pub mod sessions;
+pub mod watch;
 
 use std::collections::BTreeMap;
 use std::io;
