@@ -102,6 +102,7 @@ fn install(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Er
         return replace(node, &ready, daemon, &tx, report);
     }
     kept::request(node, &ready.model)?;
+    super::settle_watch(node, &ready.plan, report);
     report.planned(&ready.plan);
     report.msg = summary(&ready.plan, "");
     if looks {
@@ -155,6 +156,7 @@ fn replace(
     kept::promote(node)?;
     put.keep()?;
     kept::journal(node, model, "installed");
+    super::settle_watch(node, plan, report);
     if looks {
         ports::conclude(report, seen?, model.options.verify);
     }
