@@ -96,8 +96,7 @@ mod tests {
             }
         }
         settle(&sys, is_new).unwrap();
-        let effects = sys.state().effects.clone();
-        effects
+        std::mem::take(&mut sys.state().effects)
     }
 
     #[test]

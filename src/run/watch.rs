@@ -55,6 +55,8 @@ pub fn watch(node: &Node<'_>, wanted: Wanted, say: &mut dyn FnMut(&Event)) -> Re
     if !wanted.clusters.is_empty() {
         load(node, &wanted)?;
     }
+    // From here on no signal ends it in the middle of a look.
+    node.sys.pause(Duration::ZERO);
     let mut w = Watch::new(node, wanted, say);
     loop {
         w.tick();

@@ -17,7 +17,7 @@ hold() {
 }
 # held NODE PATTERN: how many sessions HAProxy's workers, old ones too, hold at backend/server.
 held() {
-    on "$1" python3 - "$2" <<'END'
+    on "$1" "python3 - '$2'" <<'END'
 import re, socket, sys
 def ask(path, line):
     s = socket.socket(socket.AF_UNIX); s.settimeout(5); s.connect(path); s.sendall(line.encode() + b"\n"); s.shutdown(socket.SHUT_WR)
