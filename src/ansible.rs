@@ -83,7 +83,7 @@ fn execute(args: &Vars) -> Result<Value, Errors> {
     let patience = if said { request.options.timeout } else { PATIENCE };
     let model = request::model(request)?;
     let report = if verify_only {
-        run::ports::report(&node, &model, None, patience)
+        run::ports::report(&node, &model, None, patience, false)
     } else {
         run::apply::apply(&node, &model)
     };

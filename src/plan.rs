@@ -140,6 +140,8 @@ pub struct Wanted {
     /// haproxy.cfg; `None` where clusters are only taken away.
     pub node: Option<RenderedFile>,
     pub dropin: Option<RenderedFile>,
+    /// The watch's unit; one that is not wanted goes, of a node that only loses clusters with the last of them.
+    pub watch: Option<RenderedFile>,
     /// The files of the clusters in scope.
     pub services: Vec<RenderedFile>,
     /// Clusters whose files are wanted exactly as given: those in scope and those to be removed.

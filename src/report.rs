@@ -12,6 +12,7 @@ use crate::request::ResolvedCluster;
 use crate::resolve::ResolvedService;
 use crate::settings::Options;
 use crate::verify::judge::{PortResult, Status};
+use crate::verify::stray::OldWorker;
 
 /// The outcome of a run. Its JSON form is a stable schema: fields are added, never renamed.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -39,6 +40,8 @@ pub struct Report {
     pub changes: Vec<Change>,
     pub clusters: BTreeMap<String, Value>,
     pub verify: Vec<PortResult>,
+    /// Workers of earlier configurations that still hold sessions.
+    pub old_workers: Vec<OldWorker>,
     pub errors: Vec<Error>,
     pub warnings: Vec<String>,
     /// A failed run that put the old configuration back.
@@ -170,9 +173,10 @@ impl Report {
     /// the ports showed.
     fn facts(&self) -> Value {
         if self.failed {
-            return json!({"node": self.node, "verify": self.verify});
+            return json!({"node": self.node, "verify": self.verify, "old_workers": self.old_workers});
         }
-        json!({"node": self.node, "clusters": self.clusters, "verify": self.verify, "action": self.action, "hash": self.hash})
+        json!({"node": self.node, "clusters": self.clusters, "verify": self.verify, "old_workers": self.old_workers,
+            "action": self.action, "hash": self.hash})
     }
 
     /// The sentence, followed by everything that is wrong.

@@ -86,10 +86,14 @@ pub struct Options {
     pub verify_only: bool,
     /// While two members claim to be the primary, connections for it are refused.
     pub single_primary: bool,
+    /// A unit of systemd's cuts sessions that are where they should not be.
+    pub watch: bool,
+    /// How long a session of a backup tier that is drained may work on.
+    pub watch_grace: Duration,
 }
 
 /// The names of the options, as module arguments; as variables they carry the prefix `pgsvc_`.
-pub const OPTIONS: [&str; 16] = [
+pub const OPTIONS: [&str; 18] = [
     "role_source",
     "templates",
     "root",
@@ -106,6 +110,8 @@ pub const OPTIONS: [&str; 16] = [
     "nonlocal_bind",
     "verify_only",
     "single_primary",
+    "watch",
+    "watch_grace",
 ];
 
 /// Reads typed values out of variables, collecting what is wrong.
@@ -214,6 +220,7 @@ pub fn options(place: &str, vars: &Vars, prefix: &'static str, errors: &mut Erro
         Some("verify-full") => SslMode::VerifyFull,
         _ => SslMode::Prefer,
     };
+    let grace = r.read("watch_grace", |n, v| value::integer(n, v, 0, 31_536_000));
     let seconds = r.read("verify_timeout", |n, v| value::integer(n, v, 1, 3600)).unwrap_or(30);
     Options {
         roles,
@@ -232,6 +239,8 @@ pub fn options(place: &str, vars: &Vars, prefix: &'static str, errors: &mut Erro
         nonlocal_bind: r.flag("nonlocal_bind"),
         verify_only: r.flag("verify_only"),
         single_primary: r.read("single_primary", value::boolean).unwrap_or(true),
+        watch: r.read("watch", value::boolean).unwrap_or(true),
+        watch_grace: grace.map_or(crate::verify::stray::GRACE, Duration::from_secs),
     }
 }
 

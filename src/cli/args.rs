@@ -177,6 +177,16 @@ pub struct VerifyArgs {
     pub source: Source,
     #[command(flatten)]
     pub login: LoginArgs,
+    /// Cut sessions on members that lost the role their service needs, and drain the backup tier
+    #[arg(long)]
+    pub fix: bool,
+    /// Watch sessions until told to end (pgsvc-watch.service runs it with --fix); a line for every change
+    #[arg(long, conflicts_with_all = ["inventory", "host"])]
+    pub watch: bool,
+    /// With --watch: seconds from look to look
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, requires = "watch",
+        value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub interval: u64,
 }
 
 #[derive(Args)]

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use crate::error::Errors;
 use crate::report::{Change, ChangeKind, Report};
 use crate::verify::judge::{PortResult, Status};
+use crate::verify::stray::OldWorker;
 
 /// Prints a text as it is.
 pub fn text(text: &str) {
@@ -112,6 +113,35 @@ pub fn ports(results: &[PortResult], verbose: bool) -> String {
     out
 }
 
+/// The old workers with what they hold.
+fn old_workers(all: &[OldWorker]) -> String {
+    let head = ["OLD WORKER", "AGE", "SERVICE", "SERVER", "SESSIONS", "OLDEST"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for w in all {
+        let (pid, age) = (w.pid.to_string(), duration(w.age));
+        if w.sessions.is_empty() {
+            rows.push(vec![pid.clone(), age.clone(), "-".into(), "-".into(), "0".into(), "-".into()]);
+        }
+        for s in &w.sessions {
+            let server = if s.server.is_empty() { "-" } else { &s.server };
+            let (count, oldest) = (s.count.to_string(), duration(s.oldest));
+            rows.push(vec![pid.clone(), age.clone(), s.service.clone(), server.to_owned(), count, oldest]);
+        }
+    }
+    table(&rows)
+}
+
+/// Seconds for people, the two largest units: `2d3h`, `4m5s`.
+pub fn duration(seconds: u64) -> String {
+    let part = |unit: u64, of: u64| seconds.checked_div(unit).unwrap_or(0).checked_rem(of).unwrap_or(0);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{}s", part(60, 60), part(1, 60)),
+        3600..86_400 => format!("{}h{}m", part(3600, 24), part(60, 60)),
+        _ => format!("{}d{}h", part(86_400, u64::MAX), part(3600, 24)),
+    }
+}
+
 /// A file's change as a unified diff.
 pub fn diff(c: &Change) -> String {
     let kind = match c.kind {
@@ -143,6 +173,9 @@ pub fn report(r: &Report, verbose: bool) {
     for hand in &r.by_hand {
         talk(&format!("note: {hand}"));
     }
+    if !r.old_workers.is_empty() {
+        text(&old_workers(&r.old_workers));
+    }
     for e in &r.errors {
         talk(&format!("{} {e}", paint("error:", "31", std::io::stderr().is_terminal())));
     }
@@ -159,11 +192,37 @@ pub fn json(value: &impl serde::Serialize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verify::stray::Count;
 
     #[test]
     fn a_table_is_as_wide_as_it_needs_be() {
         let rows = [vec!["A".to_owned(), "BB".to_owned()], vec!["ccc".to_owned(), "d".to_owned()]];
         assert_eq!(table(&rows), "A    BB\nccc  d\n");
+    }
+
+    #[test]
+    fn old_workers_are_listed_with_what_they_hold() {
+        let count = |service: &str, server: &str, oldest| Count {
+            service: service.into(),
+            server: server.into(),
+            count: 2,
+            oldest,
+        };
+        let all = [
+            OldWorker {
+                pid: 123,
+                age: 90_000,
+                sessions: vec![count("pg-primary", "pg-1", 3661), count("pg-primary", "", 5)],
+            },
+            OldWorker { pid: 7, age: 61, sessions: Vec::new() },
+        ];
+        assert_eq!(
+            old_workers(&all),
+            "OLD WORKER  AGE   SERVICE     SERVER  SESSIONS  OLDEST\n\
+             123         1d1h  pg-primary  pg-1    2         1h1m\n\
+             123         1d1h  pg-primary  -       2         5s\n\
+             7           1m1s  -           -       0         -\n"
+        );
     }
 
     #[test]

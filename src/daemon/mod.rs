@@ -3,6 +3,7 @@
 pub mod haproxy;
 pub mod ports;
 pub mod systemd;
+pub mod watch_unit;
 
 use std::path::PathBuf;
 

@@ -86,6 +86,14 @@ pub fn tell(sys: &dyn System, verb: &str, name: &str) -> Result<(), Error> {
     call(sys, &[verb, name], TIMEOUT).map(drop)
 }
 
+/// Makes a unit start at boot, and now.
+///
+/// # Errors
+/// When systemd refuses, or the unit fails.
+pub fn enable(sys: &dyn System, name: &str) -> Result<(), Error> {
+    call(sys, &["enable", "--now", name], TIMEOUT).map(drop)
+}
+
 /// Makes systemd read changed unit files.
 ///
 /// # Errors

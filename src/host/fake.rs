@@ -32,6 +32,7 @@ pub enum Fail {
 
 type Runner = dyn Fn(&Command) -> io::Result<Output> + Send + Sync;
 type Answerer = dyn Fn(&Path, &[u8]) -> io::Result<Vec<u8>> + Send + Sync;
+type Peer = dyn Fn(SocketAddr) -> io::Result<Vec<u8>> + Send + Sync;
 
 /// All of the node that changes.
 #[derive(Default)]
@@ -43,6 +44,8 @@ pub struct State {
     pub effects: Vec<String>,
     pub fail: Fail,
     pub clock: Duration,
+    /// When somebody ends this process.
+    pub ends: Option<Duration>,
     pub taken: BTreeMap<SocketAddr, io::ErrorKind>,
     locked: BTreeSet<PathBuf>,
 }
@@ -52,6 +55,8 @@ pub struct FakeSystem {
     state: Arc<Mutex<State>>,
     pub runs: Box<Runner>,
     pub answers: Box<Answerer>,
+    /// What a TCP peer says to whatever it is asked.
+    pub peers: Box<Peer>,
 }
 
 impl Default for FakeSystem {
@@ -61,6 +66,7 @@ impl Default for FakeSystem {
             state: Arc::new(Mutex::new(state)),
             runs: Box::new(|c| Err(absent(Path::new(c.argv.first().map_or("", String::as_str))))),
             answers: Box::new(|path, _| Err(absent(path))),
+            peers: Box::new(|_| Err(io::ErrorKind::ConnectionRefused.into())),
         }
     }
 }
@@ -104,6 +110,33 @@ impl FakeSystem {
     /// When it is this one's turn to fail.
     pub fn other_effect(&self, what: &str) -> io::Result<()> {
         self.effect(what, Path::new("")).map(drop)
+    }
+}
+
+/// A connection whose peer has said all already.
+struct Peered(io::Cursor<Vec<u8>>);
+
+impl io::Read for Peered {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf)
+    }
+}
+
+impl io::Write for Peered {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        Ok(buf.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Peered {
+    fn set_timeout(&mut self, _: Duration) -> io::Result<()> {
+        Ok(())
+    }
+    fn peer(&self) -> Option<SocketAddr> {
+        None
     }
 }
 
@@ -243,8 +276,8 @@ impl System for FakeSystem {
         self.other_effect(&format!("signal {pid} {signal:?}"))
     }
 
-    fn connect(&self, _: SocketAddr, _: Duration) -> io::Result<Box<dyn Stream>> {
-        Err(io::ErrorKind::ConnectionRefused.into())
+    fn connect(&self, addr: SocketAddr, _: Duration) -> io::Result<Box<dyn Stream>> {
+        Ok(Box::new(Peered(io::Cursor::new((self.peers)(addr)?))))
     }
     fn ask_unix(&self, path: &Path, request: &[u8], _: Duration) -> io::Result<Vec<u8>> {
         (self.answers)(path, request)
@@ -281,5 +314,10 @@ impl System for FakeSystem {
     fn sleep(&self, time: Duration) {
         let mut state = self.state();
         state.clock = state.clock.saturating_add(time);
+    }
+    fn pause(&self, time: Duration) -> bool {
+        self.sleep(time);
+        let state = self.state();
+        state.ends.is_some_and(|at| state.clock >= at)
     }
 }

@@ -136,6 +136,11 @@ pub trait System: Sync {
     fn now(&self) -> Duration;
     fn wall(&self) -> SystemTime;
     fn sleep(&self, time: Duration);
+    /// Sleeps, but for SIGTERM and SIGINT, which from the first call on end nothing by themselves: whether one came.
+    fn pause(&self, time: Duration) -> bool {
+        self.sleep(time);
+        false
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

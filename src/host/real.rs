@@ -141,6 +141,12 @@ impl System for RealSystem {
     fn sleep(&self, time: Duration) {
         std::thread::sleep(time);
     }
+    fn pause(&self, time: Duration) -> bool {
+        process::pause(time).unwrap_or_else(|_| {
+            std::thread::sleep(time);
+            false
+        })
+    }
 }
 
 #[cfg(test)]

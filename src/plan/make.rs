@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::binds::{binds, shared};
 use super::runtime::{Way, compare};
 use super::{Action, FileChange, Installed, InstalledFile, Obstacles, Plan, RenderedFile, Wanted};
+use crate::daemon::watch_unit;
 use crate::error::Error;
 use crate::render::haproxy::{self, Owner};
 use crate::render::{Layout, Templates};
@@ -24,7 +25,7 @@ pub fn plan(
 ) -> Result<Plan, Obstacles> {
     let mut found = Obstacles::default();
     let mut changes: BTreeMap<PathBuf, Option<RenderedFile>> = BTreeMap::new();
-    for file in wanted.node.iter().chain(&wanted.services).chain(&wanted.dropin) {
+    for file in wanted.node.iter().chain(&wanted.services).chain(&wanted.dropin).chain(&wanted.watch) {
         foreign(&mut found, file, wanted, installed, layout);
         changes.insert(file.path.clone(), Some(file.clone()));
     }
@@ -34,6 +35,13 @@ pub fn plan(
         }
     }
     let (managed, mut candidate) = outcome(&changes, installed, layout);
+    let unit = Path::new(watch_unit::PATH);
+    if wanted.watch.is_none()
+        && installed.files.contains_key(unit)
+        && (wanted.node.is_some() || !carries(&managed))
+    {
+        changes.insert(unit.to_owned(), None);
+    }
     let mut hash = String::new();
     let named = wanted.node.is_some() || managed.contains_key(&layout.conf_d.join("00-pgsvc.cfg"));
     if named
@@ -46,10 +54,10 @@ pub fn plan(
     shared(&mut found, &candidate, wanted);
     let changes = real(changes, installed, haproxy_gid);
     let way = way(installed, &managed, layout);
-    let (action, reason) = action(&changes, installed, &hash, wanted, &way);
+    let (action, reason) = action(&changes, installed, &hash, wanted, &way, layout);
     let commands = if action == Action::Runtime { way.commands } else { Vec::new() };
     let new_binds = new_binds(installed, &candidate, layout);
-    let daemon_reload = wanted.dropin.as_ref().is_some_and(|d| changes.iter().any(|c| c.path == d.path));
+    let daemon_reload = changes.iter().any(|c| !loaded(&c.path, layout));
     found.finish(Plan {
         changes,
         action,
@@ -101,7 +109,7 @@ fn foreign(
     match (haproxy::owner(&there.content), &file.cluster) {
         (Some(Owner::Node), None) => {}
         // An earlier pgsvc's drop-in, which carries the mark but, being systemd's, no owner.
-        _ if wanted.dropin.as_ref().is_some_and(|d| d.path == file.path) && there.content.starts_with(haproxy::MARK.as_bytes()) => {}
+        _ if wanted.dropin.iter().chain(&wanted.watch).any(|d| d.path == file.path) && there.content.starts_with(haproxy::MARK.as_bytes()) => {}
         (Some(Owner::Cluster { cluster, .. }), Some(own)) if cluster == *own => {}
         (Some(Owner::Cluster { cluster, .. }), _) => found.push(
             file.cluster.as_deref(),
@@ -192,12 +200,18 @@ fn real(
     list
 }
 
+/// Whether any cluster's service is left.
+fn carries(managed: &Files) -> bool {
+    managed.values().any(|c| matches!(haproxy::owner(c), Some(Owner::Cluster { .. })))
+}
+
 fn action(
     changes: &[FileChange],
     installed: &Installed,
     hash: &str,
     wanted: &Wanted,
     way: &Way,
+    layout: &Layout,
 ) -> (Action, String) {
     let dropin = wanted.dropin.as_ref();
     if changes.is_empty() && wanted.node.is_none() {
@@ -212,7 +226,7 @@ fn action(
         let why = "the running HAProxy was started without conf.d, and a reload keeps its command line";
         return (Action::Restart, why.into());
     }
-    let others = || changes.iter().filter(|c| dropin.is_none_or(|d| d.path != c.path));
+    let others = || changes.iter().filter(|c| loaded(&c.path, layout));
     let n = others().filter(|c| needs_reload(c)).count();
     match (&running.description, &way.reload) {
         _ if n > 0 => {

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::render::{Layout, Templates};
@@ -33,6 +33,7 @@ fn wanted(services: Vec<RenderedFile>, scope: &[&str]) -> Wanted {
     Wanted {
         node: Some(file("/etc/haproxy/haproxy.cfg", "# Managed by pgsvc: node\nglobal\n", None)),
         dropin: None,
+        watch: None,
         services,
         scope: scope.iter().map(|s| (*s).to_owned()).collect(),
         adopt: false,
@@ -188,4 +189,30 @@ fn bind_lines_are_read_as_haproxy_reads_them() {
     let text = b"  bind *:80\n\tbind :81,127.0.0.1:82 ssl\n bind [::1]:83\n bind :::84 v6only\n bind unix@/x\n bindx *:85\n# bind *:86\n";
     let got: Vec<String> = binds(text).iter().map(ToString::to_string).collect();
     assert_eq!(got, ["0.0.0.0:80", "0.0.0.0:81", "127.0.0.1:82", "[::1]:83", "[::]:84"]);
+}
+
+#[test]
+fn the_watch_comes_with_the_node_and_goes_with_the_last_cluster() {
+    let path = crate::daemon::watch_unit::PATH;
+    let unit = || file(path, "# Managed by pgsvc: changes are overwritten.\n", None);
+    let mut w = wanted(vec![service("a", "primary", 5433)], &["a"]);
+    w.watch = Some(unit());
+    let empty = Installed { running: running(), ..Installed::default() };
+    let first = make(&w, &empty).unwrap();
+    assert!(first.daemon_reload && first.changes.iter().any(|c| c.path == Path::new(path)));
+    let mut i = after(&first, &empty);
+    let said = Running { description: Some(first.hash.clone()), takes_reload: true, ..Running::default() };
+    i.running = Some(said);
+    assert!(make(&w, &i).unwrap().is_empty());
+    let gone = |w: &Wanted, i: &Installed| {
+        let p = make(w, i).unwrap();
+        (p.changes.iter().any(|c| c.path == Path::new(path) && c.after.is_none()), p.action)
+    };
+    w.watch = None;
+    assert_eq!(gone(&w, &i), (true, Action::Nothing), "the option is off");
+    let mut absent = wanted(Vec::new(), &["a"]);
+    absent.node = None;
+    assert!(gone(&absent, &i).0, "the last cluster goes");
+    i.files.extend([on_disk(&service("b", "primary", 5533))]);
+    assert!(!gone(&absent, &i).0, "another one stays");
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::outcome::{self, served, summary, worse};
 use super::ready::{Ready, cluster_of, ready};
-use super::{Node, begin, dry, kept, ports, queue, read, seed};
+use super::{Node, begin, dry, kept, ports, queue, read, seed, sessions};
 use crate::daemon::haproxy::{self, Haproxy};
 use crate::error::{Error, Errors};
 use crate::plan::{Action, Installed, Plan};
@@ -116,6 +116,7 @@ fn install(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Er
         return replace(node, &ready, None, daemon, &tx, report);
     }
     kept::request(node, &ready.model)?;
+    super::settle_watch(node, &ready.plan, report);
     report.planned(&ready.plan);
     report.msg = summary(&ready.plan, "");
     if let Some(done) = done_for_us {
@@ -180,9 +181,13 @@ fn replace(
     kept::promote(node)?;
     put.keep()?;
     kept::journal(node, model, "installed");
+    super::settle_watch(node, plan, report);
     if looks {
         let is_own = |r: &PortResult| own.is_none_or(|m| m.clusters.contains_key(&r.cluster));
         ports::conclude(report, seen?.into_iter().filter(is_own).collect(), model.options.verify);
+    }
+    if report.action == Some(Action::Reload) && !node.rooted {
+        old_sessions(node, model, report);
     }
     Ok(())
 }
@@ -195,6 +200,20 @@ fn done(plan: &Plan, proof: Option<&Proof>) -> Plan {
         done.commands.clear();
     }
     done
+}
+
+/// A reload leaves sessions to a worker that checks nothing any more: those on a member that lost its role by now are
+/// cut once. That this fails undoes no apply; what it leaves, `verify` tells and the watch cuts.
+fn old_sessions(node: &Node<'_>, model: &Model, report: &mut Report) {
+    let cut = ports::look(node, model, None).and_then(|l| sessions::fix(node, &l, model, false));
+    match cut {
+        Ok(cut) => {
+            for line in sessions::said(&cut) {
+                report.msg = format!("{}, {line}", report.msg);
+            }
+        }
+        Err(e) => report.warnings.push(e.to_string()),
+    }
 }
 
 /// The set was not installed, or not proven: says what that means for the node.

@@ -13,13 +13,15 @@ mod ready;
 pub mod recover;
 pub mod rollback;
 pub mod seed;
+pub mod sessions;
+pub mod watch;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::daemon::{Paths, systemd};
+use crate::daemon::{Paths, systemd, watch_unit};
 use crate::error::{Error, Errors};
 use crate::host::real::RealSystem;
 use crate::host::{Kind, System};
@@ -109,16 +111,21 @@ pub fn wanted(
     let own =
         if present { found.take(None, render_haproxy::node(templates, &layout, &model.node)) } else { None };
     let binary = haproxy.unwrap_or_else(|| "/usr/sbin/haproxy".into());
-    let dropin = (present && node.has_systemd()).then(|| RenderedFile {
-        path: node.paths.dropin.clone(),
-        content: systemd::dropin(&node.paths, &binary),
+    let unit = |path: PathBuf, content: String| RenderedFile {
+        path,
+        content,
         mode: 0o644,
         owner: ("root".into(), "root".into()),
         cluster: None,
-    });
+    };
+    let units = present && node.has_systemd();
+    let dropin = units.then(|| unit(node.paths.dropin.clone(), systemd::dropin(&node.paths, &binary)));
+    let watch =
+        (units && model.options.watch).then(|| unit(watch_unit::PATH.into(), watch_unit::unit(&node.paths)));
     found.finish(Wanted {
         node: own,
         dropin,
+        watch,
         services,
         scope: model.clusters.keys().cloned().collect(),
         adopt: model.options.adopt,
@@ -136,7 +143,7 @@ pub fn render(node: &Node<'_>, model: &Model, apart: bool) -> Result<Vec<Rendere
     let wanted = wanted(node, model, &templates, None)?;
     if apart {
         let mut files: Vec<RenderedFile> =
-            wanted.node.into_iter().chain(wanted.dropin).chain(wanted.services).collect();
+            wanted.node.into_iter().chain(wanted.dropin).chain(wanted.watch).chain(wanted.services).collect();
         files.sort_by(|a, b| a.path.cmp(&b.path));
         return Ok(files);
     }
@@ -179,6 +186,17 @@ fn lock<'a>(node: &Node<'a>, report: &mut Report) -> Result<Transaction<'a>, Err
     })?;
     kept::settle(node, tx.recovered())?;
     Ok(tx)
+}
+
+/// The watch runs where its unit is. That it does not is told, and fails no run: its unit will be seen to by the next one.
+fn settle_watch(node: &Node<'_>, plan: &Plan, report: &mut Report) {
+    if node.rooted || !systemd::runs(node.sys) {
+        return;
+    }
+    let is_new = plan.changes.iter().any(|c| c.path == Path::new(watch_unit::PATH));
+    if let Err(e) = watch_unit::settle(node.sys, is_new) {
+        report.warnings.push(e.hint("look at it with 'systemctl status pgsvc-watch'").to_string());
+    }
 }
 
 /// Whether another run has the node's lock right now.

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Node;
+use super::{Node, sessions};
 use crate::report::Report;
 use crate::request::{Model, State};
 use crate::settings::{Options, SslMode, VerifyMode};
 use crate::verify::deadline::Deadline;
-use crate::verify::judge::{PortResult, Status};
-use crate::verify::observe::{Look, Target, until_right};
+use crate::verify::judge::{PortResult, Status, judge_held};
+use crate::verify::observe::{Look, Seen, Target, until_right};
 use crate::verify::postgres::{Login, TlsMode};
 use crate::verify::tls::TlsConfig;
 
@@ -24,6 +24,19 @@ pub fn verify(
     remote: Option<IpAddr>,
     patience: Duration,
 ) -> Result<Vec<PortResult>, crate::error::Error> {
+    let l = look(node, model, remote)?;
+    Ok(seen(&l, model, patience).ports)
+}
+
+/// How ports are looked at: with whose login, by which sockets and certificates.
+///
+/// # Errors
+/// Credentials that cannot be used (a CA file that cannot be read).
+pub fn look<'a>(
+    node: &Node<'a>,
+    model: &Model,
+    remote: Option<IpAddr>,
+) -> Result<Look<'a>, crate::error::Error> {
     let login = login(node, &model.options)?;
     let mut ca = BTreeMap::new();
     for path in model.clusters.values().filter_map(|c| c.cluster.patroni_ca.clone()) {
@@ -32,13 +45,16 @@ pub fn verify(
         ca.insert(path, config);
     }
     let stats_socket = if remote.is_some() { None } else { stats_socket(node) };
-    let l = Look { sys: node.sys, login, remote, stats_socket, ca };
+    Ok(Look { sys: node.sys, login, remote, stats_socket, ca })
+}
+
+fn seen(l: &Look<'_>, model: &Model, patience: Duration) -> Seen {
     let targets: Vec<Target<'_>> = model
         .clusters
         .values()
         .map(|c| Target { cluster: &c.cluster, services: c.services.iter().collect() })
         .collect();
-    Ok(until_right(&l, &targets, Deadline::after(node.sys, patience)))
+    until_right(l, &targets, Deadline::after(l.sys, patience))
 }
 
 /// The stats socket: ours, or on a node that pgsvc never configured, the one its files name.
@@ -96,18 +112,48 @@ pub fn login(node: &Node<'_>, o: &Options) -> Result<Option<Login>, crate::error
     }))
 }
 
-/// What `verify` says: looked at, nothing touched.
-pub fn report(node: &Node<'_>, model: &Model, remote: Option<IpAddr>, patience: Duration) -> Report {
+/// What `verify` says: looked at, nothing touched but, with `fix`, sessions that are cut.
+pub fn report(
+    node: &Node<'_>,
+    model: &Model,
+    remote: Option<IpAddr>,
+    patience: Duration,
+    fix: bool,
+) -> Report {
     let mut report = super::begin(model);
     if model.state == State::Absent {
         report.msg = "nothing to verify: the clusters are to be absent".into();
         return report;
     }
-    match verify(node, model, remote, patience) {
-        Ok(results) => conclude(&mut report, results, model.options.verify),
-        Err(e) => report.fail([e]),
+    if let Err(e) = prove(node, model, remote, patience, fix, &mut report) {
+        report.fail([e]);
     }
     report
+}
+
+fn prove(
+    node: &Node<'_>,
+    model: &Model,
+    remote: Option<IpAddr>,
+    patience: Duration,
+    fix: bool,
+    report: &mut Report,
+) -> Result<(), crate::error::Error> {
+    let l = look(node, model, remote)?;
+    if fix {
+        sessions::settled(node)?;
+        let cut = sessions::fix(node, &l, model, true)?;
+        report.msg =
+            if cut.is_empty() { "no session is to be cut".into() } else { sessions::said(&cut).join(", ") };
+    }
+    let mut seen = seen(&l, model, patience);
+    if l.stats_socket.is_some() {
+        let found = sessions::look(node, &l, model, &seen.rows);
+        judge_held(&mut seen.ports, &found.groups());
+        report.old_workers = found.old;
+    }
+    conclude(report, seen.ports, model.options.verify);
+    Ok(())
 }
 
 /// Enters results into a report; a wrong port fails the run unless it is only to be reported.

@@ -7,6 +7,7 @@ use md5::{Digest, Md5};
 
 use super::Node;
 use crate::daemon::haproxy::{Haproxy, State};
+use crate::daemon::watch_unit;
 use crate::error::{Error, Errors};
 use crate::host::{Command, Kind, Output};
 use crate::plan::{Installed, InstalledFile, Running};
@@ -27,7 +28,7 @@ pub fn looked<'a>(node: &Node<'a>) -> Result<(Installed, Option<Haproxy<'a>>), E
     let mut errors = Errors::default();
     let mut installed = Installed::default();
     let sys = node.sys;
-    let mut paths = vec![node.paths.config.clone(), node.paths.dropin.clone()];
+    let mut paths = vec![node.paths.config.clone(), node.paths.dropin.clone(), watch_unit::PATH.into()];
     let names = sys.list(&node.paths.conf_d).unwrap_or_default();
     paths.extend(
         names

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Node, kept, ports, read, seed};
 use crate::daemon::haproxy::Haproxy;
+use crate::daemon::watch_unit;
 use crate::error::{Error, Errors};
 use crate::plan::{Action, FileChange, Installed, Plan, binds};
 use crate::render::haproxy::owner;
@@ -48,6 +49,7 @@ fn run(node: &Node<'_>, model: Option<&Model>, report: &mut Report) -> Result<()
             report.msg = format!("{} files back, HAProxy {done}", plan.changes.len());
             put.keep()?;
             kept::swap(node)?;
+            super::settle_watch(node, &plan, report);
         }
         Err(failure) => {
             report.msg = failure.to_string().lines().last().unwrap_or_default().to_owned();
@@ -85,7 +87,9 @@ fn plan(node: &Node<'_>, changes: Vec<FileChange>, installed: &Installed) -> Res
     Ok(Plan {
         commands: Vec::new(),
         hands: Vec::new(),
-        daemon_reload: changes.iter().any(|c| c.path == node.paths.dropin),
+        daemon_reload: changes
+            .iter()
+            .any(|c| c.path == node.paths.dropin || c.path == Path::new(watch_unit::PATH)),
         changes,
         // Somebody may have stopped it; a set that does not serve would not be proven.
         action: if installed.running.is_some() { Action::Reload } else { Action::Start },

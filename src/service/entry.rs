@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::options::{self, ServerOptions};
 use super::{CheckPort, Dialect, Service, Source, Target, parse_target};
 use crate::error::{Error, Errors, nearest};
+use crate::resolve::{Expectation, expectation};
 use crate::value;
 
 const V1_KEYS: [&str; 12] = [
@@ -111,7 +112,9 @@ impl Entry<'_> {
         let selector_backup = self.optional_selector("selector_backup");
         let mut inner = Entry { map: &haproxy, place: at, errors: Errors::default() };
         let (maxconn, balance) = (inner.maxconn(), inner.balance());
-        let options = inner.options("default_server_options");
+        let is_patroni = check_port == Some(CheckPort::Patroni);
+        let expects = expectation(&check_url, check_code.unwrap_or(200), is_patroni);
+        let options = inner.options("default_server_options", expects);
         self.errors.0.append(&mut inner.errors.0);
         Some(Service {
             name,
@@ -138,7 +141,7 @@ impl Entry<'_> {
         let selector = self.selector("selector");
         let selector_backup = self.optional_selector("backup");
         let (maxconn, balance) = (self.maxconn(), self.balance());
-        let options = self.options("options");
+        let options = self.options("options", expectation(&check_url, 200, true));
         Some(Service {
             name,
             sources,
@@ -326,9 +329,9 @@ impl Entry<'_> {
         None
     }
 
-    fn options(&mut self, field: &str) -> Option<ServerOptions> {
+    fn options(&mut self, field: &str, expectation: Expectation) -> Option<ServerOptions> {
         let text = match self.get(field) {
-            None => return Some(ServerOptions::reference()),
+            None => return Some(ServerOptions::default_of(expectation)),
             Some(_) => self.text(field)?,
         };
         match options::parse(&text) {

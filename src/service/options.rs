@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use crate::error::{Error, Errors, nearest};
+use crate::resolve::Expectation;
 use crate::value;
 
 /// HAProxy `server` keywords (configuration manual, 5.2), checked, in the order they were written.
@@ -61,9 +62,20 @@ const OURS: [(&str, &str); 12] = [
 ];
 
 impl ServerOptions {
+    /// What a service gets that says nothing of its own. Of a primary service every session goes with the role of its
+    /// member; of the others none goes with a failed check alone: a replica that lags for a moment keeps its report of
+    /// three hours, and a change of roles is `verify --fix`'s to act on.
+    pub fn default_of(expectation: Expectation) -> Self {
+        let mut options = Self::reference();
+        if !matches!(expectation, Expectation::Primary | Expectation::Leader) {
+            options.0.retain(|(k, _)| k != "on-marked-down");
+        }
+        options
+    }
+
     /// The reference text's string, without `slowstart`: it scales `maxconn` too, so that a freshly promoted primary
     /// admits a handful of connections in its first seconds (measured: 55 of 400).
-    pub fn reference() -> Self {
+    fn reference() -> Self {
         let pairs = [
             ("inter", "3s"),
             ("fastinter", "1s"),
@@ -178,6 +190,16 @@ mod tests {
         let options = parse(TEXT).unwrap();
         assert_eq!(options.line(), TEXT.strip_suffix(" weight 100").unwrap());
         assert_eq!(options.weight(), Some(100));
+    }
+
+    #[test]
+    fn only_a_primary_services_sessions_go_with_a_failed_check() {
+        use Expectation::{Check, Leader, Primary, ReadOnly, Replica};
+        let cuts = |e| ServerOptions::default_of(e).get("on-marked-down") == Some("shutdown-sessions");
+        assert_eq!([Primary, Leader].map(cuts), [true; 2]);
+        assert_eq!([Replica, ReadOnly, Check].map(cuts), [false; 3]);
+        let line = "inter 3s fastinter 1s downinter 5s rise 3 fall 3 maxconn 3000 maxqueue 128";
+        assert_eq!(ServerOptions::default_of(Replica).line(), line);
     }
 
     #[test]

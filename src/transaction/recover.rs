@@ -57,6 +57,17 @@ pub fn recover(sys: &dyn System, state_dir: &Path, wait: Duration) -> Result<Rec
     }
 }
 
+/// Whether a live run is between its swap and its proof, or on its way back. A dead one's journal is no reason to wait:
+/// the daemon then still runs what it ran before, or recovers first.
+pub fn unproven(sys: &dyn System, state_dir: &Path) -> bool {
+    let layout = Layout::new(state_dir);
+    let open = |j: Journal| matches!(j.phase, Phase::Swap | Phase::Activate | Phase::Undo);
+    let journal = Journal::load(sys, &layout.journal()).ok().flatten();
+    // Looked at in this order, the lock is tried on no other occasion.
+    journal.is_some_and(open)
+        && sys.lock(&layout.lock(), Duration::ZERO).is_err_and(|e| e.kind() == io::ErrorKind::TimedOut)
+}
+
 /// The lock, or who has it.
 pub(super) fn take(sys: &dyn System, layout: &Layout, wait: Duration) -> Result<Box<dyn Lock>, Error> {
     let path = layout.lock();

@@ -13,6 +13,7 @@ pub mod parallel;
 pub mod patroni;
 pub mod postgres;
 pub mod stats;
+pub mod stray;
 pub mod tls;
 
 #[cfg(test)]

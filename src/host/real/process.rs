@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,9 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{self, kill, killpg};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{self, SigSet, kill, killpg};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
 use crate::host::{Command, Output, Signal};
@@ -116,6 +119,18 @@ fn collect(pipe: Receiver<Vec<u8>>) -> Vec<u8> {
         }
     }
     all
+}
+
+/// Sleeps until SIGTERM or SIGINT comes, at most for `time`. Programs that are run later start with no signal blocked.
+pub(super) fn pause(time: Duration) -> io::Result<bool> {
+    let mut ends = SigSet::empty();
+    ends.add(signal::Signal::SIGTERM);
+    ends.add(signal::Signal::SIGINT);
+    ends.thread_block()?;
+    let signals = SignalFd::with_flags(&ends, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    let wait = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
+    poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], wait)?;
+    Ok(signals.read_signal()?.is_some())
 }
 
 pub(super) fn signal(pid: u32, signal: Signal) -> io::Result<()> {

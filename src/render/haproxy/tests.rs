@@ -111,3 +111,16 @@ fn an_operators_template_may_not_hide_whose_file_it_is() {
     let e = Templates::new(&bad).err().unwrap().to_string();
     assert!(e.contains("did you mean service.cfg.hbs") && e.contains("does not compile"), "{e}");
 }
+
+#[test]
+fn an_old_worker_is_never_stopped_before_its_clients_would_be() {
+    let templates = Templates::new(&BTreeMap::new()).unwrap();
+    for timeout in ["24h", "30m", "7d"] {
+        let vars = json!({"haproxy_client_timeout": timeout, "haproxy_server_timeout": "1h"});
+        let mut errors = Errors::default();
+        let settings = crate::settings::node("n", vars.as_object().unwrap(), &mut errors);
+        let text = node(&templates, &Layout::default(), &settings).unwrap().content;
+        let of = |key: &str| text.lines().find_map(|l| l.trim().strip_prefix(key)).unwrap().trim().to_owned();
+        assert_eq!((of("hard-stop-after "), of("timeout client ")), (timeout.to_owned(), timeout.to_owned()));
+    }
+}

@@ -8,7 +8,7 @@ use crate::daemon::systemd::STABLE_BINARY;
 use crate::error::Error;
 use crate::host::{Command, Kind};
 use crate::plan::{FileChange, Plan};
-use crate::render::haproxy::owner;
+use crate::render::haproxy::{MARK, owner};
 use crate::request::Model;
 use crate::run::Node;
 
@@ -54,7 +54,8 @@ pub fn journal(node: &Node<'_>, model: &Model, outcome: &str) {
 pub fn originals(node: &Node<'_>, plan: &Plan) -> Result<(), Error> {
     let foreign = |c: &&FileChange| {
         let before = c.before.as_ref().is_some_and(|b| owner(&b.content).is_none());
-        before && c.path != node.paths.dropin
+        let ours = c.before.as_ref().is_some_and(|b| b.content.starts_with(MARK.as_bytes()));
+        before && !ours && c.path != node.paths.dropin
     };
     for change in plan.changes.iter().filter(foreign) {
         let to =

@@ -4,6 +4,7 @@
 //! own.
 
 mod empty;
+mod held;
 mod member;
 mod sessions;
 mod views;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use crate::resolve::{ResolvedService, Tier};
 
 pub use empty::judge_empty;
+pub use held::judge_held;
 pub use member::Candidate;
 pub use sessions::enough;
 

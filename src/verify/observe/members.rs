@@ -19,7 +19,7 @@ use crate::verify::patroni::{self, Api, ClusterView, MemberHealth};
 use crate::verify::tls::TlsConfig;
 
 /// Members at the same time, and probes of one member: the product is below what a process may open by default.
-const MEMBERS: usize = 128;
+pub(super) const MEMBERS: usize = 128;
 const PROBES: usize = 4;
 
 /// Everything seen of one member.
@@ -263,7 +263,13 @@ fn over_http<T>(
 }
 
 /// Where an API is, by port and whether it speaks TLS.
-fn api(l: &Look<'_>, c: &Cluster, m: &Member, ip: IpAddr, (port, ssl): (u16, bool)) -> Result<Api, String> {
+pub(super) fn api(
+    l: &Look<'_>,
+    c: &Cluster,
+    m: &Member,
+    ip: IpAddr,
+    (port, ssl): (u16, bool),
+) -> Result<Api, String> {
     let tls = match (ssl, c.patroni_ca.as_ref().and_then(|p| l.ca.get(p))) {
         (false, _) => None,
         (true, Some(config)) => Some(config.clone()?),
@@ -272,7 +278,7 @@ fn api(l: &Look<'_>, c: &Cluster, m: &Member, ip: IpAddr, (port, ssl): (u16, boo
     Ok(Api { addr: SocketAddr::new(ip, port), host: m.address.clone(), tls })
 }
 
-fn resolve(sys: &dyn System, address: &str) -> Result<IpAddr, String> {
+pub(super) fn resolve(sys: &dyn System, address: &str) -> Result<IpAddr, String> {
     if let Ok(ip) = address.parse() {
         return Ok(ip);
     }

@@ -5,6 +5,7 @@ mod contact;
 mod health;
 mod members;
 mod ports;
+mod roles;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -14,10 +15,13 @@ use std::time::Duration;
 use super::deadline::Deadline;
 use super::judge::{PortResult, Status};
 use super::postgres::Login;
+use super::stats::ProxyRow;
 use super::tls::TlsConfig;
 use crate::host::System;
 use crate::inventory::cluster::Cluster;
 use crate::resolve::ResolvedService;
+
+pub use roles::roles;
 
 /// The longest a single probe may take.
 const PROBE: Duration = Duration::from_secs(3);
@@ -51,14 +55,21 @@ enum Depth {
 
 /// One look at every port of every target: members first, then ports. Each member and each port has a time of its own,
 /// counted from when it is asked: silent hosts, however many, take nothing from a port that is well.
-fn look(l: &Look<'_>, targets: &[Target<'_>], depth: Depth) -> Vec<PortResult> {
+fn look(l: &Look<'_>, targets: &[Target<'_>], depth: Depth) -> Seen {
     let seen = members::ask(l, targets, depth);
     let balancer = ports::Balancer::ask(l);
-    ports::ask(l, targets, &seen, &balancer)
+    Seen { ports: ports::ask(l, targets, &seen, &balancer), rows: balancer.rows }
+}
+
+/// What a look came to, and HAProxy's view that it was made with.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub ports: Vec<PortResult>,
+    pub rows: Vec<ProxyRow>,
 }
 
 /// Looks, and repeats the look at ports that are not right until they are, or patience ends.
-pub fn until_right(l: &Look<'_>, targets: &[Target<'_>], patience: Deadline) -> Vec<PortResult> {
+pub fn until_right(l: &Look<'_>, targets: &[Target<'_>], patience: Deadline) -> Seen {
     // Without a login nothing is proven by a session, and so nothing can be taken for granted.
     let mut results = if l.login.is_some() {
         let mut brief = look(l, targets, Depth::Brief);
@@ -68,7 +79,7 @@ pub fn until_right(l: &Look<'_>, targets: &[Target<'_>], patience: Deadline) -> 
         look(l, targets, Depth::Full)
     };
     loop {
-        let wrong = results.iter().any(|r| r.status == Status::Wrong);
+        let wrong = results.ports.iter().any(|r| r.status == Status::Wrong);
         if !wrong || patience.left(l.sys).is_none_or(|t| t < Duration::from_millis(200)) {
             return results;
         }
@@ -78,9 +89,13 @@ pub fn until_right(l: &Look<'_>, targets: &[Target<'_>], patience: Deadline) -> 
 }
 
 /// Looks in full at the services that have a port of a certain status, and enters what is seen now.
-fn again(l: &Look<'_>, targets: &[Target<'_>], results: &mut [PortResult], which: impl Fn(Status) -> bool) {
-    let chosen: BTreeSet<(String, String)> =
-        results.iter().filter(|r| which(r.status)).map(|r| (r.cluster.clone(), r.service.clone())).collect();
+fn again(l: &Look<'_>, targets: &[Target<'_>], seen: &mut Seen, which: impl Fn(Status) -> bool) {
+    let chosen: BTreeSet<(String, String)> = seen
+        .ports
+        .iter()
+        .filter(|r| which(r.status))
+        .map(|r| (r.cluster.clone(), r.service.clone()))
+        .collect();
     let is_chosen = |s: &&&ResolvedService| chosen.contains(&(s.cluster.clone(), s.service.clone()));
     let some: Vec<Target<'_>> = targets
         .iter()
@@ -92,11 +107,12 @@ fn again(l: &Look<'_>, targets: &[Target<'_>], results: &mut [PortResult], which
         return;
     }
     let fresh = look(l, &some, Depth::Full);
-    for r in results {
+    for r in &mut seen.ports {
         let same =
             |f: &&PortResult| (&f.cluster, &f.service, &f.address) == (&r.cluster, &r.service, &r.address);
-        if let Some(f) = fresh.iter().find(same) {
+        if let Some(f) = fresh.ports.iter().find(same) {
             *r = f.clone();
         }
     }
+    seen.rows = fresh.rows;
 }

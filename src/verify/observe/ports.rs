@@ -18,7 +18,7 @@ const SERVICES: usize = 64;
 
 /// HAProxy's own view, as far as there is one.
 pub(super) struct Balancer {
-    rows: Vec<ProxyRow>,
+    pub(super) rows: Vec<ProxyRow>,
     /// Why a view that there should be is missing: a witness less.
     missing: Option<String>,
 }

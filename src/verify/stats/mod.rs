@@ -2,6 +2,7 @@
 //! anything belong to the daemon module.
 
 mod csv;
+mod ends;
 mod master;
 
 use std::path::Path;
@@ -12,6 +13,7 @@ use super::deadline::Deadline;
 use super::error::{ProbeError, excerpt};
 
 pub use csv::{Kind, ProxyRow, Status, parse_stat};
+pub use ends::{Ends, parse_ends};
 pub use master::{Process, Processes, parse_proc};
 
 /// The process that is asked.
@@ -78,6 +80,14 @@ pub fn sessions(sys: &dyn System, via: Via<'_>, deadline: Deadline) -> Result<Ve
     parse_sessions(&ask(sys, via, "show sess", deadline)?)
 }
 
+/// The connections to members behind the sessions of a worker, by session.
+///
+/// # Errors
+/// Why there is no answer.
+pub fn ends(sys: &dyn System, via: Via<'_>, deadline: Deadline) -> Result<Ends, ProbeError> {
+    Ok(parse_ends(&ask(sys, via, "show sess all", deadline)?))
+}
+
 /// The master's workers, old ones included.
 ///
 /// # Errors
@@ -95,7 +105,7 @@ fn ask(sys: &dyn System, via: Via<'_>, question: &str, deadline: Deadline) -> Re
     let left = deadline.left(sys).ok_or(ProbeError::TimedOut("asking HAProxy"))?;
     let answer = sys.ask_unix(path, line.as_bytes(), left);
     let answer = answer.map_err(|e| ProbeError::from_io(&e, "asking HAProxy"))?;
-    if answer.iter().all(u8::is_ascii_whitespace) && question != "show sess" {
+    if answer.iter().all(u8::is_ascii_whitespace) && !question.starts_with("show sess") {
         return Err(ProbeError::Closed);
     }
     Ok(String::from_utf8_lossy(&answer).into_owned())

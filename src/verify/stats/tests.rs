@@ -86,6 +86,24 @@ fn sessions_are_read_without_the_sockets_own() {
 }
 
 #[test]
+fn a_sessions_way_on_to_the_member_is_read() {
+    // HAProxy 2.6.12.
+    let text = "0x5565b38b7d30: [23/Nov/2026:21:32:08.204676] id=8 proto=tcpv4 source=10.10.10.1:59518\n\
+        \x20 flags=0x4a, conn_retries=0, conn_exp=<NEVER> conn_et=0x000 srv_conn=0x5565b36ad040, waiting=0 epoch=0\n\
+        \x20 frontend=pg-test-replica (id=8 mode=tcp), listener=? (id=1) addr=10.10.10.11:5434\n\
+        \x20 backend=pg-test-replica (id=9 mode=tcp) addr=10.10.10.11:33540\n\
+        \x20 server=pg-test-2 (id=2) addr=10.10.10.12:6432\n\
+        \x20 req=0x5565b38b7d50 (f=0x848000 an=0x0 pipe=0 tofwd=-1 total=262)\n\
+        0x7ff1480497f0: [23/Nov/2026:21:32:12.214666] id=10 proto=unix_stream source=unix:1\n\
+        \x20 frontend=GLOBAL (id=0 mode=tcp), listener=? (id=1) addr=unix:1\n\
+        \x20 backend=<NONE> (id=-1 mode=-)\n  server=<NONE> (id=-1)\n\n";
+    let ends = parse_ends(text);
+    let own = ("10.10.10.11:33540".parse().unwrap(), "10.10.10.12:6432".parse().unwrap());
+    assert_eq!(ends, Ends::from([("0x5565b38b7d30".to_owned(), own)]));
+    assert!(parse_ends("Unknown command\n").is_empty());
+}
+
+#[test]
 fn workers_are_read_of_every_release() {
     let newer = "#<PID>          <type>          <reloads>       <uptime>        <version>      \n\
                  1590            master          2 [failed: 1]   0d00h00m08s     2.6.12-1+deb12u4\n\

@@ -8,7 +8,7 @@ case_person_applies() {
     standard | put node1 inv.yml
     must 2 on node1 pgsvc plan -i /root/inv.yml
     says '^\+listen pg-test-primary$'
-    says 'would change 7 files, restart HAProxy'
+    says 'would change 8 files, restart HAProxy'
     [[ ! -e $(root_of node1)/etc/haproxy/conf.d && ! -e $(root_of node1)/var/lib/pgsvc ]] || fail "a plan wrote something"
     must 0 on node1 pgsvc apply -i /root/inv.yml
     says '^pg-test +primary +127.0.0.1:5433 +ok +pg-test-1 +pg-test-1 \(primary\)'

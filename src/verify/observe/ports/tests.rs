@@ -51,7 +51,8 @@ fn a_port_on_a_virtual_address_that_is_away_is_unproven_unless_it_is_known_to_be
         s.servers.clear();
     });
     let results =
-        look(&looking(&sys), &[Target { cluster: &c, services: services.iter().collect() }], Depth::Full);
+        look(&looking(&sys), &[Target { cluster: &c, services: services.iter().collect() }], Depth::Full)
+            .ports;
     let r = results.first().unwrap();
     assert_eq!(r.status, Status::Unproven, "{r:?}");
     assert!(
@@ -68,7 +69,8 @@ fn a_missing_witness_is_named_where_there_should_be_one() {
     let (sys, c) = (FakeSystem::default(), pg_test());
     let services = cluster(&c, RoleSource::Patroni).unwrap();
     let notes = |l: &Look<'_>| -> Vec<bool> {
-        let results = look(l, &[Target { cluster: &c, services: services.iter().collect() }], Depth::Full);
+        let results =
+            look(l, &[Target { cluster: &c, services: services.iter().collect() }], Depth::Full).ports;
         results
             .iter()
             .map(|r| r.notes.iter().any(|n| n == "HAProxy's own view is missing (no stats socket)"))
@@ -95,7 +97,8 @@ fn binds_of_one_service_are_asked_one_after_another() {
     services.truncate(1);
     services[0].binds = vec![port(), port(), port()];
     let results =
-        look(&looking(&Sockets), &[Target { cluster: &c, services: services.iter().collect() }], Depth::Full);
+        look(&looking(&Sockets), &[Target { cluster: &c, services: services.iter().collect() }], Depth::Full)
+            .ports;
     assert_eq!(results.len(), 3);
     assert_eq!(most.load(Ordering::SeqCst), 1);
 }

@@ -1,0 +1,123 @@
+# shellcheck shell=bash
+# Sessions follow roles: in old workers, on the backup tier, and nowhere else.
+
+# watch_on NODE, watch_off NODE
+watch_on() { on "$1" systemctl start pgsvc-watch </dev/null; }
+watch_off() { on "$1" systemctl stop pgsvc-watch </dev/null; }
+
+# hold NODE PORT NAME [STATEMENT]: opens a session that stays, and asks its server every second, or runs one statement.
+hold() {
+    local log=$REPO/target/cluster-tests/held-$3.log
+    (
+        echo 'select inet_server_addr();'
+        if [[ -n ${4:-} ]]; then echo "$4"; else while sleep 20; do echo 'select 1;'; done; fi
+    ) | PGHOST=$(address_of "$1") PGCONNECT_TIMEOUT=5 lab psql -XAtqw -p "$2" >"$log" 2>&1 &
+    later "kill $!"
+    true_within 10 test -s "$log"
+}
+# held NODE PATTERN: how many sessions HAProxy's workers, old ones too, hold at backend/server.
+held() {
+    on "$1" "python3 - '$2'" <<'END'
+import re, socket, sys
+def ask(path, line):
+    s = socket.socket(socket.AF_UNIX); s.settimeout(5); s.connect(path); s.sendall(line.encode() + b"\n"); s.shutdown(socket.SHUT_WR)
+    text = b""
+    while piece := s.recv(65536): text += piece
+    return text.decode()
+master = "/run/haproxy-master.sock"
+pids = re.findall(r"^(\d+)\s+worker", ask(master, "show proc"), re.M)
+text = "".join(ask(master, f"@!{pid} show sess") for pid in pids)
+places = [f"{be}/{srv}" for be, srv in re.findall(r" be=(\S+) srv=(\S+)", text)]
+print(sum(1 for place in places if re.fullmatch(sys.argv[1], place)))
+END
+}
+# holds NODE PATTERN COUNT
+holds() { [[ $(held "$1" "$2") == "$3" ]]; }
+old_worker() { on "$1" systemctl reload haproxy </dev/null; true_within 10 old_workers "$1"; }
+old_workers() { on "$1" "echo show proc | socat -t2 - UNIX-CONNECT:/run/haproxy-master.sock | grep -A1 '^# old' | grep -q worker" </dev/null; }
+
+case_sessions_in_old_workers_follow_a_switchover() {
+    leads node1
+    fresh node3
+    serving node3
+    must 0 on node3 systemctl is-active pgsvc-watch
+    hold node3 5433 pooler
+    hold node3 5436 direct
+    old_worker node3
+    sleep 3
+    must 0 on node3 pgsvc verify
+    says '^OLD WORKER +AGE +SERVICE +SERVER +SESSIONS +OLDEST$'
+    says '^[0-9]+ +[0-9a-z]+ +pg-test-default +pg-test-1 +1 '
+    says '^[0-9]+ +[0-9a-z]+ +pg-test-primary +pg-test-1 +1 '
+    hold node3 5436 fresh
+    later "leads node1"
+    leads node2
+    local began=$EPOCHREALTIME
+    true_within 15 holds node3 'pg-test-(primary|default)/pg-test-1' 0
+    echo "all cut $(seconds_since "$began") s after the switchover"
+    must 0 on node3 journalctl -u pgsvc-watch --no-pager
+    says 'pg-test-default: 1 session in old worker [0-9]+ on pg-test-1, which is replica now: cut'
+}
+
+case_sessions_in_old_workers_stay_without_the_watch() {
+    leads node1
+    fresh node3
+    serving node3
+    watch_off node3
+    later "watch_on node3"
+    hold node3 5436 direct
+    old_worker node3
+    later "leads node1"
+    leads node2
+    sleep 12
+    holds node3 'pg-test-default/pg-test-1' 1 || fail "the session went by itself: the control shows nothing"
+    must 3 on node3 pgsvc verify
+    says 'wrong: 1 session in old worker [0-9]+ on pg-test-1, which is replica now; cut them: pgsvc verify --fix'
+    must 0 on node3 pgsvc verify --fix
+    says 'pg-test-default: 1 session in old worker [0-9]+ on pg-test-1, which is replica now: cut'
+    holds node3 'pg-test-default/pg-test-1' 0 || fail "the session is still there"
+}
+
+case_sessions_of_readers_leave_the_primary() {
+    leads node1
+    fresh node3
+    serving node3
+    # The replica goes, readers come, and the replica returns.
+    later "on node2 systemctl start patroni; true_within 60 sql node2 5432 'select 1'"
+    on node2 systemctl stop patroni </dev/null
+    eventually 30 'pg-test-replica,BACKEND.*,DOWN,' on node3 "echo show stat | socat -t2 - UNIX-CONNECT:/run/haproxy/admin.sock"
+    local n
+    for n in 1 2 3; do hold node3 5434 "reader$n"; done
+    hold node3 5434 busy 'select pg_sleep(60);'
+    differ "$(held node3 'pg-test-replica-backup/.*')" 0 "readers on the backup tier"
+    on node2 systemctl start patroni </dev/null
+    true_within 60 sql node2 5432 'select pg_is_in_recovery()'
+    # Ten seconds after it is up, what waits for its client goes; the report works on.
+    true_within 60 holds node3 'pg-test-replica-backup/.*' 1
+    sleep 15
+    holds node3 'pg-test-replica-backup/.*' 1 || fail "the report was cut"
+    # After a promotion, readers leave the new primary.
+    hold node3 5434 promoted
+    holds node3 'pg-test-replica/pg-test-2' 1 || fail "the reader is not on the replica"
+    later "leads node1"
+    leads node2
+    true_within 60 holds node3 'pg-test-replica/pg-test-2' 0
+}
+
+case_sessions_of_a_lagging_replica_stay() {
+    leads node1
+    fresh node3
+    inventory "$(cluster pg-test '' own "$(service lagging 5440 '/replica?lag=1MB' postgres)")" | put node3 inv.yml
+    must 0 on node3 pgsvc apply -i /root/inv.yml --no-verify
+    hold node3 5440 one
+    hold node3 5440 two
+    local before
+    before=$(held node3 'pg-test-lagging/pg-test-[23]')
+    same "$before" 2 "sessions on the replicas"
+    later "for n in node2 node3; do PGUSER=postgres PGPASSWORD=lab-postgres sql \$n 5432 'select pg_wal_replay_resume()'; done"
+    for node in node2 node3; do PGUSER=postgres PGPASSWORD=lab-postgres sql "$node" 5432 'select pg_wal_replay_pause()' || true; done
+    PGUSER=postgres PGPASSWORD=lab-postgres sql node1 5432 'create table if not exists lag as select generate_series(1, 200000) i'
+    eventually 60 'pg-test-lagging,pg-test-[23],.*,DOWN' on node3 "echo show stat | socat -t2 - UNIX-CONNECT:/run/haproxy/admin.sock"
+    sleep 8
+    same "$(held node3 'pg-test-lagging/pg-test-[23]')" "$before" "sessions on the lagging replicas"
+}
