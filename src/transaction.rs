@@ -29,7 +29,7 @@ use crate::host::{Lock, System};
 use crate::plan::{Action, Plan};
 
 pub use generation::previous;
-pub use recover::{Recovered, recover, unproven};
+pub use recover::{Recovered, recover, replaced, unproven};
 
 use journal::{Journal, Layout, Phase};
 

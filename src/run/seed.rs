@@ -6,6 +6,7 @@
 mod names;
 mod probe;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::daemon::haproxy::seed::{Known, compose};
 use crate::daemon::haproxy::state::{self, Op, ServerState};
 use crate::daemon::haproxy::{Hook, Info};
 use crate::error::Error;
+use crate::transaction;
 use crate::verify::deadline::Deadline;
 
 /// For all probes together; the unit gives two seconds for everything.
@@ -52,12 +54,14 @@ pub fn seed(node: &Node<'_>) -> Result<Seeded, Error> {
     let end = Deadline::after(node.sys, PROBES);
     let addresses = names::addresses(node, &backends, end);
     let seen = probe::ask_all(node, &backends, &addresses, end);
+    let applied = applied(node, &backends);
     let mut known = Vec::new();
     for backend in &backends {
         for server in &backend.servers {
             let address = addresses.get(server.host.as_str()).copied();
             let seen = probe::result(&backends, backend, server, address, &seen);
-            known.push(Known { backend, server, address, seen });
+            let applied = applied.get(&(backend.name.clone(), server.name.clone())).copied();
+            known.push(Known { backend, server, applied, address, seen });
         }
     }
     let states = compose(&known, &running);
@@ -124,6 +128,18 @@ fn loaded(node: &Node<'_>) -> Vec<Backend> {
     paths.extend(names.iter().filter(is_loaded).map(|n| node.paths.conf_d.join(n)));
     let read = |p: &std::path::PathBuf| node.sys.read(p).ok();
     paths.iter().filter_map(read).flat_map(|bytes| backends(&String::from_utf8_lossy(&bytes))).collect()
+}
+
+/// The weights that were applied last: within an apply, those of the files that it has replaced.
+fn applied(node: &Node<'_>, now: &[Backend]) -> BTreeMap<(String, String), u32> {
+    let old = transaction::replaced(node.sys, &node.paths.state_dir);
+    let old: Vec<Backend> =
+        old.values().flat_map(|bytes| backends(&String::from_utf8_lossy(bytes))).collect();
+    let weights = |b: &Backend| {
+        b.servers.iter().map(|s| ((b.name.clone(), s.name.clone()), s.weight)).collect::<Vec<_>>()
+    };
+    let replaced = |b: &&Backend| old.iter().any(|o| o.name == b.name);
+    now.iter().filter(|b| !replaced(b)).chain(&old).flat_map(weights).collect()
 }
 
 fn info(node: &Node<'_>) -> Option<Info> {

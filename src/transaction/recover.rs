@@ -1,5 +1,6 @@
 //! What to do with what an earlier run left unfinished. Decides by the journal alone and never reloads a daemon.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -66,6 +67,18 @@ pub fn unproven(sys: &dyn System, state_dir: &Path) -> bool {
     // Looked at in this order, the lock is tried on no other occasion.
     journal.is_some_and(open)
         && sys.lock(&layout.lock(), Duration::ZERO).is_err_and(|e| e.kind() == io::ErrorKind::TimedOut)
+}
+
+/// The files that an apply at work has replaced, as they were before it; empty where none is at work.
+pub fn replaced(sys: &dyn System, state_dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let layout = Layout::new(state_dir);
+    let journal = Journal::load(sys, &layout.journal()).ok().flatten();
+    let Some(journal) = journal.filter(|j| j.phase == Phase::Activate) else { return BTreeMap::new() };
+    let old = |e: &super::journal::Entry| {
+        let (name, _) = e.before.as_ref()?;
+        Some((e.path.clone(), sys.read(&layout.old().join(name)).ok()?))
+    };
+    journal.entries.iter().filter_map(old).collect()
 }
 
 /// The lock, or who has it.

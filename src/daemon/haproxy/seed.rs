@@ -21,6 +21,8 @@ pub enum Seen {
 pub struct Known<'a> {
     pub backend: &'a Backend,
     pub server: &'a Server,
+    /// Its weight as it was last applied; `None` for a server that is new.
+    pub applied: Option<u32>,
     /// The address behind its name, where it has one.
     pub address: Option<IpAddr>,
     pub seen: Seen,
@@ -64,6 +66,13 @@ fn same(r: &ServerState, k: &Known<'_>) -> bool {
     r.backend == k.backend.name && r.name == k.server.name && r.port == k.server.port && there
 }
 
+/// The weight that somebody set on the running process: neither what it began with nor what pgsvc applied last. Where
+/// the files have a new one, that is the later word.
+fn weight_by_hand(k: &Known<'_>, old: &ServerState) -> Option<u32> {
+    let by_hand = old.weight != old.initial_weight && Some(old.weight) != k.applied;
+    (by_hand && k.applied == Some(k.server.weight)).then_some(old.weight)
+}
+
 fn row(k: &Known<'_>, old: Option<&ServerState>, up: bool) -> ServerState {
     let named = k.server.host.parse::<IpAddr>().is_err();
     // Without an address HAProxy keeps to its own way of finding one.
@@ -82,8 +91,8 @@ fn row(k: &Known<'_>, old: Option<&ServerState>, up: bool) -> ServerState {
         op: if up { Op::Running } else { Op::Stopped },
         admin: by_hand,
         // HAProxy takes the first where the second is what its configuration says.
-        weight: old.map_or(k.server.weight, |r| r.weight),
-        initial_weight: old.map_or(k.server.weight, |r| r.initial_weight),
+        weight: old.and_then(|r| weight_by_hand(k, r)).unwrap_or(k.server.weight),
+        initial_weight: k.server.weight,
         since: old.filter(|r| r.is_up() == up).map_or(0, |r| r.since),
         check_status,
         check_result,
@@ -134,7 +143,8 @@ listen a-replica
         for backend in &all {
             for server in &backend.servers {
                 let seen = seen[servers.len()];
-                servers.push(Known { backend, server, address: server.host.parse().ok(), seen });
+                let applied = Some(server.weight);
+                servers.push(Known { backend, server, applied, address: server.host.parse().ok(), seen });
             }
         }
         compose(&servers, running).iter().map(ServerState::is_up).collect()
@@ -185,9 +195,36 @@ listen a-replica
         let (backend, server) = (&all[1], &all[1].servers[1]);
         let mut old = running("a-replica", "a-2", Op::Running);
         (old.admin, old.weight) = (admin::DRAIN | 0x20, 40);
-        let known = Known { backend, server, address: server.host.parse().ok(), seen: P };
+        let address = server.host.parse().ok();
+        let known = Known { backend, server, applied: Some(100), address, seen: P };
         let row = compose(std::slice::from_ref(&known), &[old]).remove(0);
         assert_eq!((row.admin, row.weight, row.initial_weight), (admin::DRAIN, 40, 100));
         assert_eq!(row.op, Op::Running, "it is up, and drained");
+    }
+
+    #[test]
+    fn a_weight_is_by_hand_where_neither_the_process_began_with_it_nor_pgsvc_applied_it() {
+        let all = backends(TEXT);
+        let (backend, server) = (&all[1], &all[1].servers[1]);
+        // Began with, runs with, last applied; the files say 100.
+        for (began, runs, applied, becomes) in [
+            (100, 100, 100, 100),
+            (100, 40, 100, 40),
+            (100, 40, 40, 100), // set by pgsvc while it ran, and the files go back
+            (40, 100, 100, 100),
+            (40, 60, 100, 60), // by hand after pgsvc had set 100
+            (40, 60, 40, 100), // by hand, and the files have a new one
+            (40, 40, 100, 100),
+        ] {
+            let old = ServerState {
+                weight: runs,
+                initial_weight: began,
+                ..running("a-replica", "a-2", Op::Running)
+            };
+            let address = server.host.parse().ok();
+            let known = Known { backend, server, applied: Some(applied), address, seen: P };
+            let row = compose(std::slice::from_ref(&known), &[old]).remove(0);
+            assert_eq!((row.weight, row.initial_weight), (becomes, 100), "{began} {runs} {applied}");
+        }
     }
 }

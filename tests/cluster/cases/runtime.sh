@@ -233,3 +233,17 @@ END
     must 0 on lb1 bash /root/kill.sh 16
     must 0 on lb1 pgsvc verify -i /root/two.yml --timeout 10
 }
+
+# A weight that pgsvc itself changed at runtime is nobody's hand at the next reload: what the files say then is what runs.
+case_runtime_weight_back_by_a_reload() {
+    runtime_begin three
+    weighing node2 40 three
+    must 0 on lb1 pgsvc apply -i /root/three-node2-40.yml --no-verify
+    says 'changed while it runs'
+    sed 's/^  vars: {/&haproxy_client_timeout: 2h, /' "$(root_of lb1)/root/three.yml" | put lb1 back.yml
+    must 0 on lb1 pgsvc apply -i /root/back.yml --no-verify
+    says 'HAProxy reloaded'
+    same "$(of_server pg-test-replica pg-test-2 8)" 100 "the weight that runs"
+    must 0 on lb1 pgsvc plan -i /root/back.yml
+    says_not 'by hand'
+}
