@@ -5,6 +5,7 @@ mod args;
 mod explain;
 mod flags;
 mod lint;
+mod measure;
 pub mod out;
 mod plan;
 mod ports;
@@ -56,6 +57,7 @@ fn run(cli: args::Cli) -> u8 {
         Verb::Lint(a) => lint::run(&a),
         Verb::Rollback(a) => apply::rollback(&a),
         Verb::Recover => recover(),
+        Verb::Measure(a) => measure::run(&a),
         Verb::Module => module(),
         Verb::Completions { shell } => {
             let mut text = Vec::new();

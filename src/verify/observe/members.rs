@@ -272,7 +272,11 @@ fn api(l: &Look<'_>, c: &Cluster, m: &Member, ip: IpAddr, (port, ssl): (u16, boo
     Ok(Api { addr: SocketAddr::new(ip, port), host: m.address.clone(), tls })
 }
 
-fn resolve(sys: &dyn System, address: &str) -> Result<IpAddr, String> {
+/// A member's address, looked up where it is a name.
+///
+/// # Errors
+/// Why there is none.
+pub fn resolve(sys: &dyn System, address: &str) -> Result<IpAddr, String> {
     if let Ok(ip) = address.parse() {
         return Ok(ip);
     }

@@ -6,6 +6,9 @@ mod health;
 mod members;
 mod ports;
 
+pub use members::resolve;
+pub use ports::reached_at;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
