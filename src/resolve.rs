@@ -125,6 +125,8 @@ pub struct ResolvedService {
     pub options: ServerOptions,
     /// Its addresses may be ones that the node does not have now.
     pub nonlocal: bool,
+    /// Connections are refused while more than one of its members is up: two primaries, or a demoted one not yet noticed.
+    pub guarded: bool,
     pub ca_file: Option<String>,
 }
 
@@ -234,6 +236,7 @@ fn one(cluster: &Cluster, service: &Service, scenarios: &Scenarios) -> Result<Re
         balance: service.balance.clone(),
         options: service.options.clone(),
         nonlocal: false,
+        guarded: false,
         ca_file: cluster.patroni_ca.clone(),
     })
 }

@@ -84,10 +84,12 @@ pub struct Options {
     pub force: bool,
     pub nonlocal_bind: bool,
     pub verify_only: bool,
+    /// While two members claim to be the primary, connections for it are refused.
+    pub single_primary: bool,
 }
 
 /// The names of the options, as module arguments; as variables they carry the prefix `pgsvc_`.
-pub const OPTIONS: [&str; 15] = [
+pub const OPTIONS: [&str; 16] = [
     "role_source",
     "templates",
     "root",
@@ -103,6 +105,7 @@ pub const OPTIONS: [&str; 15] = [
     "force",
     "nonlocal_bind",
     "verify_only",
+    "single_primary",
 ];
 
 /// Reads typed values out of variables, collecting what is wrong.
@@ -228,6 +231,7 @@ pub fn options(place: &str, vars: &Vars, prefix: &'static str, errors: &mut Erro
         force: r.flag("force"),
         nonlocal_bind: r.flag("nonlocal_bind"),
         verify_only: r.flag("verify_only"),
+        single_primary: r.read("single_primary", value::boolean).unwrap_or(true),
     }
 }
 

@@ -75,6 +75,7 @@ impl Node {
             master_socket: at("master.sock"),
             pidfile: at("pid"),
             state_dir: at("state"),
+            server_state: at("servers"),
         };
         let sys = RealSystem::new(None);
         assert!(sys.find("haproxy").is_some(), "these tests need a real haproxy: apt-get install haproxy");

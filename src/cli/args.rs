@@ -48,13 +48,19 @@ pub enum Verb {
     Rollback(RollbackArgs),
     /// Undo an apply that was killed halfway (HAProxy's unit runs this before a start and a reload)
     Recover,
-    /// Open many short sessions and show what became of them (the drill and the bench use it)
-    #[command(hide = true)]
-    Measure(MeasureArgs),
+    /// Write the states that servers begin with, from the members' own answers (HAProxy's unit runs this too)
+    Seed {
+        /// Remove them once HAProxy has read them
+        #[arg(long)]
+        forget: bool,
+    },
     /// Run as Ansible's module: arguments as JSON on stdin, the result on stdout
     Module,
     /// Print shell completions: pgsvc completions bash > /etc/bash_completion.d/pgsvc
     Completions { shell: clap_complete::Shell },
+    /// Open many short sessions and show what became of them (the drill and the bench use it)
+    #[command(hide = true)]
+    Measure(super::measure::MeasureArgs),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -174,35 +180,6 @@ pub struct VerifyArgs {
     pub source: Source,
     #[command(flatten)]
     pub login: LoginArgs,
-}
-
-#[derive(Args)]
-pub struct MeasureArgs {
-    #[command(flatten)]
-    pub source: Source,
-    #[command(flatten)]
-    pub login: LoginArgs,
-    /// Only this port; may be given again
-    #[arg(long = "port", value_name = "PORT")]
-    pub ports: Vec<u16>,
-    /// How long sessions are begun
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub seconds: u64,
-    /// Sessions a second, for each port
-    #[arg(long, value_name = "N", default_value = "20")]
-    pub rate: f64,
-    /// Sessions a second, for each member: each starts a process there
-    #[arg(long, value_name = "N", default_value = "10")]
-    pub direct: f64,
-    /// The longest a session may take
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = clap::value_parser!(u64).range(1..=60))]
-    pub limit: u64,
-    /// Print every session as a line of JSON, and no table
-    #[arg(long)]
-    pub lines: bool,
-    /// Show the table of lines that were printed before
-    #[arg(long, value_name = "FILE", conflicts_with = "lines")]
-    pub sum: Option<PathBuf>,
 }
 
 #[derive(Args)]

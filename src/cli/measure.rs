@@ -2,13 +2,14 @@
 //! it, and it says nothing that `verify` decides by.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::args::{self, Flags, Format, MeasureArgs};
+use super::args::{self, Flags, Format, LoginArgs, Source};
 use super::{FAILED, GOOD, node, out, ports};
 use crate::error::{Error, Errors};
 use crate::host::System;
@@ -20,6 +21,35 @@ use crate::request;
 use crate::run;
 use crate::verify::observe::resolve;
 use crate::verify::postgres::Login;
+
+#[derive(Args)]
+pub struct MeasureArgs {
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    login: LoginArgs,
+    /// Only this port; may be given again
+    #[arg(long = "port", value_name = "PORT")]
+    ports: Vec<u16>,
+    /// How long sessions are begun
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// Sessions a second, for each port
+    #[arg(long, value_name = "N", default_value = "20")]
+    rate: f64,
+    /// Sessions a second, for each member: each starts a process there
+    #[arg(long, value_name = "N", default_value = "10")]
+    direct: f64,
+    /// The longest a session may take
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = clap::value_parser!(u64).range(1..=60))]
+    limit: u64,
+    /// Print every session as a line of JSON, and no table
+    #[arg(long)]
+    lines: bool,
+    /// Show the table of lines that were printed before
+    #[arg(long, value_name = "FILE", conflicts_with = "lines")]
+    sum: Option<PathBuf>,
+}
 
 /// The first line of a measurement; every further one is a [`Sample`].
 #[derive(Serialize, Deserialize)]

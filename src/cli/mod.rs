@@ -57,6 +57,7 @@ fn run(cli: args::Cli) -> u8 {
         Verb::Lint(a) => lint::run(&a),
         Verb::Rollback(a) => apply::rollback(&a),
         Verb::Recover => recover(),
+        Verb::Seed { forget } => seed(forget),
         Verb::Measure(a) => measure::run(&a),
         Verb::Module => module(),
         Verb::Completions { shell } => {
@@ -86,6 +87,23 @@ fn recover() -> Result<u8, Errors> {
     if let crate::transaction::Recovered::RolledBack(files) = found {
         out::talk(&format!("pgsvc: an unfinished apply was undone: {} files are as before", files.len()));
     }
+    Ok(GOOD)
+}
+
+/// `seed`: what the unit runs before HAProxy starts or reloads, and after it.
+fn seed(forget: bool) -> Result<u8, Errors> {
+    let sys = RealSystem::new(None);
+    let node = node(&sys, false);
+    if forget {
+        crate::run::seed::forget(&node)?;
+        return Ok(GOOD);
+    }
+    let done = crate::run::seed::seed(&node)?;
+    let from = if done.running { "the running HAProxy and " } else { "" };
+    out::talk(&format!(
+        "pgsvc: {} of {} servers begin up, by {from}the members' answers",
+        done.up, done.servers
+    ));
     Ok(GOOD)
 }
 

@@ -3,7 +3,9 @@
 
 mod answers;
 mod check;
+pub mod config;
 mod control;
+pub mod seed;
 pub mod state;
 
 use std::net::SocketAddr;
@@ -32,7 +34,11 @@ pub struct Haproxy<'a> {
     unit: Option<String>,
     /// How long a new worker may take to answer.
     pub deadline: Duration,
+    /// Before and after a start or a reload that no unit of systemd's makes: what its ExecStartPre and the like do.
+    pub hooks: Option<(Hook<'a>, Hook<'a>)>,
 }
+
+pub type Hook<'a> = Box<dyn Fn() + Sync + 'a>;
 
 /// An installed HAProxy's version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +90,7 @@ impl<'a> Haproxy<'a> {
 
     /// HAProxy as a master process that systemd does not know.
     pub fn without_systemd(sys: &'a dyn System, paths: Paths) -> Self {
-        Self { sys, paths, unit: None, deadline: Duration::from_secs(10) }
+        Self { sys, paths, unit: None, deadline: Duration::from_secs(10), hooks: None }
     }
 
     #[must_use]

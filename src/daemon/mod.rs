@@ -16,6 +16,8 @@ pub struct Paths {
     pub master_socket: PathBuf,
     pub pidfile: PathBuf,
     pub state_dir: PathBuf,
+    /// States that servers begin with: written for one start or reload, and gone after it, as it is after a reboot.
+    pub server_state: PathBuf,
 }
 
 impl Default for Paths {
@@ -28,6 +30,7 @@ impl Default for Paths {
             master_socket: "/run/haproxy-master.sock".into(),
             pidfile: "/run/haproxy.pid".into(),
             state_dir: "/var/lib/pgsvc".into(),
+            server_state: "/run/pgsvc/servers".into(),
         }
     }
 }

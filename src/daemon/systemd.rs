@@ -14,26 +14,32 @@ const ASK: Duration = Duration::from_secs(10);
 pub const STABLE_BINARY: &str = "/usr/local/lib/pgsvc/pgsvc";
 
 /// The drop-in that makes the distribution's unit read `conf.d` and open the master socket, and that recovers an
-/// unfinished transaction before a start and before a reload, whoever asked for them.
+/// unfinished transaction and seeds the servers' states before a start and before a reload, whoever asked for them.
 #[must_use]
 pub fn dropin(paths: &Paths, haproxy: &Path) -> String {
     let haproxy = haproxy.display();
     let files = format!("-f {} -f {}", paths.config.display(), paths.conf_d.display());
     let pidfile = paths.pidfile.display();
     let master = master_socket(paths, true);
-    // `-`: a failing recovery must not stop HAProxy from starting; `+`: not in the unit's read-only view of /etc.
-    let recover = format!("-+/usr/bin/timeout 2 {STABLE_BINARY} recover");
+    // `-`: neither a failing recovery nor a failing seed may stop HAProxy from starting; `+`: not in the unit's read-only view of /etc.
+    let own = |verb: &str| format!("-+/usr/bin/timeout 2 {STABLE_BINARY} {verb}");
+    let (recover, seed, forget) = (own("recover"), own("seed"), own("seed --forget"));
     format!(
         "# Managed by pgsvc: changes are overwritten.\n\
          [Service]\n\
          ExecStartPre=\n\
          ExecStartPre={recover}\n\
+         ExecStartPre={seed}\n\
          ExecStart=\n\
          ExecStart={haproxy} -Ws {files} -p {pidfile} -S {master}\n\
+         ExecStartPost=\n\
+         ExecStartPost={forget}\n\
          ExecReload=\n\
          ExecReload={recover}\n\
          ExecReload={haproxy} -Ws {files} -c -q\n\
-         ExecReload=/bin/kill -USR2 $MAINPID\n"
+         ExecReload={seed}\n\
+         ExecReload=/bin/kill -USR2 $MAINPID\n\
+         ExecReload={forget}\n"
     )
 }
 

@@ -164,6 +164,12 @@ fn the_dropin_reads_conf_d_and_never_stops_a_start() {
     let text = systemd::dropin(&Paths::default(), Path::new("/usr/sbin/haproxy"));
     assert!(text.contains("\nExecStart=\nExecStart=/usr/sbin/haproxy -Ws -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/conf.d -p /run/haproxy.pid -S /run/haproxy-master.sock,mode,660,group,haproxy\n"), "{text}");
     assert_eq!(text.matches("=-+/usr/bin/timeout 2 /usr/local/lib/pgsvc/pgsvc recover\n").count(), 2);
+    let at = |what: &str| text.rfind(what).unwrap_or_else(|| panic!("no {what} in {text}"));
+    assert!(
+        at("pgsvc seed\n") < at("ExecReload=/bin/kill")
+            && at("ExecReload=/bin/kill") < at("pgsvc seed --forget")
+    );
+    assert!(text.find("pgsvc seed\n").unwrap() < at("ExecStart=/usr") && at("-c -q\n") < at("pgsvc seed\n"));
     for line in text.lines().filter(|l| l.starts_with("Exec")) {
         assert_eq!(text.matches(&format!("{}=\n", line.split('=').next().unwrap())).count(), 1, "{line}");
     }

@@ -51,6 +51,7 @@ struct NodeView {
 #[derive(Serialize)]
 struct DescriptionView {
     description: String,
+    server_state: String,
     spread_ms: usize,
 }
 
@@ -116,6 +117,7 @@ pub fn description(
     let servers = others.map(|(_, c)| c.split(|b| *b == b'\n').filter(is_server).count()).sum::<usize>();
     let view = DescriptionView {
         description: format!("pgsvc-{hash}"),
+        server_state: layout.server_state.display().to_string(),
         // First checks are spread over this time: as short as possible at a start, longer than one per millisecond never.
         spread_ms: servers.max(20),
     };

@@ -27,6 +27,8 @@ pub struct Layout {
     pub config: PathBuf,
     pub conf_d: PathBuf,
     pub stats_socket: PathBuf,
+    /// States that servers begin with.
+    pub server_state: PathBuf,
 }
 
 impl Default for Layout {
@@ -35,6 +37,7 @@ impl Default for Layout {
             config: "/etc/haproxy/haproxy.cfg".into(),
             conf_d: "/etc/haproxy/conf.d".into(),
             stats_socket: "/run/haproxy/admin.sock".into(),
+            server_state: "/run/pgsvc/servers".into(),
         }
     }
 }

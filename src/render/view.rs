@@ -16,6 +16,8 @@ pub struct ServiceView {
     pub about: Vec<String>,
     pub binds: Vec<String>,
     pub maxconn: u32,
+    /// Connections are refused while more than one member is up.
+    pub guarded: bool,
     /// A frontend that asks the backup tier when the active one is empty; else one `listen`.
     pub two_tier: bool,
     /// The body of the `listen`.
@@ -81,6 +83,7 @@ pub fn service(s: &ResolvedService) -> ServiceView {
         about: about(s),
         binds: s.binds.iter().map(|b| bind(b, s.nonlocal)).collect(),
         maxconn: s.maxconn,
+        guarded: s.guarded,
         two_tier,
         main,
         backends,

@@ -8,7 +8,7 @@ use super::{Model, Request, ResolvedCluster, State};
 use crate::error::{Error, Errors};
 use crate::inventory::Vars;
 use crate::inventory::cluster::{self, Cluster, Overrides};
-use crate::resolve::{self, ResolvedService};
+use crate::resolve::{self, Expectation, ResolvedService};
 use crate::settings::Options;
 use crate::{settings, value};
 
@@ -74,7 +74,12 @@ fn build(
 ) -> Result<ResolvedCluster, Errors> {
     let cluster = cluster::build(name, hosts, overrides)?;
     let mut services = resolve::cluster(&cluster, options.roles)?;
-    services.iter_mut().for_each(|s| s.nonlocal = options.nonlocal_bind);
+    for s in &mut services {
+        s.nonlocal = options.nonlocal_bind;
+        s.guarded = options.single_primary
+            && s.servers.len() > 1
+            && matches!(s.expectation, Expectation::Primary | Expectation::Leader);
+    }
     Ok(ResolvedCluster { cluster, services })
 }
 

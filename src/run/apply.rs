@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::outcome::{served, summary, worse};
 use super::ready::{Ready, ready};
-use super::{Node, begin, dry, kept, ports, read};
+use super::{Node, begin, dry, kept, ports, read, seed};
 use crate::daemon::haproxy::{self, Haproxy};
 use crate::error::{Error, Errors};
 use crate::plan::{Installed, Plan};
@@ -67,8 +67,11 @@ fn check(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Erro
 }
 
 /// What is installed, and the HAProxy that runs it: systemd is asked once for both.
-fn found<'a>(node: &Node<'a>, report: &mut Report) -> Result<(Installed, Option<Haproxy<'a>>), Errors> {
-    let (installed, haproxy) = read::looked(node)?;
+fn found<'a>(node: &'a Node<'a>, report: &mut Report) -> Result<(Installed, Option<Haproxy<'a>>), Errors> {
+    let (installed, mut haproxy) = read::looked(node)?;
+    if let Some(haproxy) = &mut haproxy {
+        haproxy.hooks = Some(seed::hooks(node));
+    }
     if haproxy.as_ref().is_some_and(Haproxy::by_systemd) && !starts_at_boot(node) {
         report.needs.push("enable".into());
     }

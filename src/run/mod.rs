@@ -11,6 +11,7 @@ pub mod read;
 mod ready;
 pub mod recover;
 pub mod rollback;
+pub mod seed;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -45,6 +46,7 @@ impl Node<'_> {
             config: self.paths.config.clone(),
             conf_d: self.paths.conf_d.clone(),
             stats_socket: self.paths.stats_socket.clone(),
+            server_state: self.paths.server_state.clone(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{Node, kept, ports, read};
+use super::{Node, kept, ports, read, seed};
 use crate::daemon::haproxy::Haproxy;
 use crate::error::{Error, Errors};
 use crate::plan::{Action, FileChange, Installed, Plan, binds};
@@ -38,7 +38,9 @@ fn run(node: &Node<'_>, model: Option<&Model>, report: &mut Report) -> Result<()
         return Ok(());
     }
     let plan = plan(node, changes, &read::installed(node)?)?;
-    match tx.install(&Haproxy::detect(node.sys, node.paths.clone()), &plan) {
+    let mut haproxy = Haproxy::detect(node.sys, node.paths.clone());
+    haproxy.hooks = Some(seed::hooks(node));
+    match tx.install(&haproxy, &plan) {
         Ok(put) => {
             // From here on the earlier set serves, whatever else fails.
             report.planned(&plan);

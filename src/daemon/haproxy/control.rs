@@ -48,7 +48,9 @@ impl Haproxy<'_> {
             Action::Restart => self.restart()?,
             Action::Start => self.start()?,
         }
-        self.prove(Want::Hash(&plan.hash), &old)
+        let proven = self.prove(Want::Hash(&plan.hash), &old);
+        self.after();
+        proven
     }
 
     pub(super) fn put_back(&self, plan: &Plan, before: &Serving) -> Result<(), Error> {
@@ -64,7 +66,21 @@ impl Haproxy<'_> {
         }
         // The hash of the old files may never have been loaded; the new one's must be gone.
         let unwanted = Some(plan.hash.as_str()).filter(|h| before.hash.as_deref() != Some(*h));
-        self.prove(Want::AnyBut(unwanted), &old).map(drop)
+        let proven = self.prove(Want::AnyBut(unwanted), &old).map(drop);
+        self.after();
+        proven
+    }
+
+    fn before(&self) {
+        if let Some((before, _)) = &self.hooks {
+            before();
+        }
+    }
+
+    fn after(&self) {
+        if let (None, Some((_, after))) = (&self.unit, &self.hooks) {
+            after();
+        }
     }
 
     fn old(&self) -> Old {
@@ -96,6 +112,7 @@ impl Haproxy<'_> {
         if let Some(unit) = &self.unit {
             return systemd::tell(self.sys, "reload", unit).map_err(|e| self.explained(e));
         }
+        self.before();
         if socket {
             let answer =
                 self.sys.ask_unix(&self.paths.master_socket, b"reload\n", RELOAD).unwrap_or_default();
@@ -149,6 +166,7 @@ impl Haproxy<'_> {
             let _ = systemd::tell(self.sys, "reset-failed", unit);
             return systemd::tell(self.sys, "start", unit).map_err(|e| self.explained(e));
         }
+        self.before();
         let paths = &self.paths;
         let text = |path: &std::path::Path| path.display().to_string();
         let mut argv =

@@ -40,9 +40,7 @@ pub(super) fn found(e: &Evidence<'_>, serving: &[&Candidate<'_>], result: &mut P
             Contact::Failed(why) if !serving.is_empty() => {
                 result.why.push(format!("connection failed: {why}"))
             }
-            Contact::Closed if !serving.is_empty() => {
-                result.why.push("closed at once: the load balancer has no server for it".into());
-            }
+            Contact::Closed if !serving.is_empty() => result.why.push(closed(e)),
             Contact::Handshake if serving.is_empty() => {
                 result.why.push("a server answers, and no member is to serve it".into());
             }
@@ -54,6 +52,16 @@ pub(super) fn found(e: &Evidence<'_>, serving: &[&Candidate<'_>], result: &mut P
     result.notes.dedup();
     seen.sort();
     result.found = seen;
+}
+
+/// Why HAProxy closes a connection without a word: nobody is up, or the guard sees too many that are.
+fn closed(e: &Evidence<'_>) -> String {
+    let up = |m: &&Candidate<'_>| m.view.iter().any(|v| v.tier == Tier::Active && v.up);
+    let up: Vec<&str> = e.members.iter().filter(up).map(|m| m.server.instance.as_str()).collect();
+    if e.service.guarded && up.len() > 1 {
+        return format!("refused while more than one member is up for the primary: {}", up.join(", "));
+    }
+    "closed at once: the load balancer has no server for it".into()
 }
 
 /// The member a session is on, and whether it is one of the service's.

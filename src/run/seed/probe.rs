@@ -1,0 +1,108 @@
+//! Every server's own health check, made once by pgsvc itself: each question of each member once, all at the same time.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use super::AT_ONCE;
+use crate::daemon::haproxy::config::{Ask, Backend, Server, Step, To};
+use crate::daemon::haproxy::seed::Seen;
+use crate::run::Node;
+use crate::verify::deadline::Deadline;
+use crate::verify::error::ProbeError;
+use crate::verify::parallel::parallel;
+use crate::verify::patroni::{self, Api};
+use crate::verify::tls::TlsConfig;
+
+/// One thing that is asked of a member, for however many backends.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Question {
+    addr: SocketAddr,
+    /// Host header, and the name in its certificate.
+    host: String,
+    ask: Option<Ask>,
+    /// `None`: plain; else the CA that must have signed, if any.
+    tls: Option<Option<String>>,
+}
+
+/// Asks each question once.
+pub(super) fn ask_all(
+    node: &Node<'_>,
+    backends: &[Backend],
+    addresses: &BTreeMap<String, IpAddr>,
+    end: Deadline,
+) -> BTreeMap<Question, Seen> {
+    let mut questions: Vec<Question> = Vec::new();
+    for b in backends {
+        for (s, ip) in b.servers.iter().filter_map(|s| Some((s, addresses.get(&s.host)?))) {
+            questions.extend(b.check.iter().map(|step| question(step, s, *ip)));
+        }
+    }
+    questions.sort();
+    questions.dedup();
+    let answers = parallel(&questions, AT_ONCE, |q| ask(node, q, end));
+    questions.into_iter().zip(answers).collect()
+}
+
+fn question(step: &Step, s: &Server, ip: IpAddr) -> Question {
+    let own = if s.check_port == 0 { s.port } else { s.check_port };
+    let (port, ssl) = match step.to {
+        To::Default => (own, s.check_ssl),
+        To::Port { port, ssl } => (port, ssl),
+    };
+    Question {
+        addr: SocketAddr::new(ip, port),
+        host: s.host.clone(),
+        ask: step.ask.clone(),
+        tls: ssl.then(|| s.ca_file.clone()),
+    }
+}
+
+fn ask(node: &Node<'_>, q: &Question, end: Deadline) -> Seen {
+    let Some(left) = end.left(node.sys) else { return Seen::Silent };
+    let Some(ask) = &q.ask else {
+        return if node.sys.connect(q.addr, left).is_ok() { Seen::Passes } else { Seen::Silent };
+    };
+    let tls = match &q.tls {
+        None => Ok(None),
+        Some(None) => TlsConfig::insecure(None).map(Some),
+        Some(Some(ca)) => {
+            let pem = node.sys.read(Path::new(ca)).unwrap_or_default();
+            TlsConfig::verified(&pem, None).map(Some)
+        }
+    };
+    let Ok(tls) = tls else { return Seen::Silent };
+    let api = Api { addr: q.addr, host: q.host.clone(), tls };
+    match patroni::check(node.sys, &api, &ask.method, &ask.uri, ask.status, end) {
+        Ok(()) => Seen::Passes,
+        Err(ProbeError::Status { .. }) => Seen::Refuses,
+        Err(_) => Seen::Silent,
+    }
+}
+
+/// What all steps of a server's check came to; of one that tracks another, what the other's did.
+pub(super) fn result(
+    backends: &[Backend],
+    backend: &Backend,
+    server: &Server,
+    address: Option<IpAddr>,
+    seen: &BTreeMap<Question, Seen>,
+) -> Seen {
+    let (checked_in, checked) = match &server.track {
+        None => (Some(backend), Some(server)),
+        Some((b, s)) => {
+            let other = backends.iter().find(|x| x.name == *b);
+            (other, other.and_then(|x| x.servers.iter().find(|y| y.name == *s)))
+        }
+    };
+    let (Some(ip), Some(b), Some(s)) = (address, checked_in, checked) else { return Seen::Silent };
+    let of = |step: &Step| seen.get(&question(step, s, ip)).copied().unwrap_or(Seen::Silent);
+    let all: Vec<Seen> = b.check.iter().map(of).collect();
+    if all.contains(&Seen::Refuses) {
+        Seen::Refuses
+    } else if all.is_empty() || all.contains(&Seen::Silent) {
+        Seen::Silent
+    } else {
+        Seen::Passes
+    }
+}
