@@ -43,6 +43,11 @@ def on(node, *words, **more):
     return lab('ssh', node, ' '.join(words), **more)
 
 
+def haproxy(release):
+    """Another release's HAProxy on the load balancer; 'image' is the node's own."""
+    subprocess.run([str(TOP / 'lab' / 'haproxy'), '--name', NAME, release, BALANCER], check=True, stdin=subprocess.DEVNULL)
+
+
 def node_tool(*words):
     """Lines that benches/reload/node prints on the load balancer."""
     return [json.loads(line) for line in on(BALANCER, '/root/bench-node', *map(str, words)).splitlines()]
