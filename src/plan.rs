@@ -1,7 +1,9 @@
 //! Rendered × installed → what would be done. Pure: reads and writes nothing.
 
 mod binds;
+mod live;
 mod make;
+mod runtime;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,6 +14,7 @@ use serde::Serialize;
 use crate::error::{Error, Errors};
 
 pub use binds::binds;
+pub use live::{Command, Hand, Live, LiveServer, What};
 pub use make::plan;
 
 /// A file as it shall be.
@@ -51,6 +54,8 @@ pub struct FileChange {
 pub enum Action {
     /// Nothing to do: the running process has this configuration.
     Nothing,
+    /// Commands on the admin socket: the worker stays, and so does every session.
+    Runtime,
     Reload,
     /// The running process cannot take this on by a reload (its command line lacks conf.d or the master socket).
     Restart,
@@ -66,6 +71,10 @@ pub struct Plan {
     pub action: Action,
     /// Why that action, for people.
     pub reason: String,
+    /// With `Action::Runtime`: what is done, in this order.
+    pub commands: Vec<Command>,
+    /// What is kept although the files say otherwise.
+    pub hands: Vec<Hand>,
     /// The hash that the new worker must answer with in `show info` (`description`).
     pub hash: String,
     /// Every .cfg file HAProxy would load after the change, foreign ones included, in load order: path → content.
@@ -77,6 +86,20 @@ pub struct Plan {
     pub nonlocal_binds: bool,
     /// systemd's unit files change: `daemon-reload` before the action.
     pub daemon_reload: bool,
+}
+
+impl Action {
+    /// What a client would notice.
+    #[must_use]
+    pub fn notice(&self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Runtime => "nothing: no worker changes, and no session is cut",
+            Self::Reload => "sessions stay with the old worker until they end; new ones come to a new worker",
+            Self::Restart => "every session is cut",
+            Self::Start => "ports that nobody served open",
+        }
+    }
 }
 
 impl Plan {
@@ -103,6 +126,12 @@ pub struct Running {
     pub description: Option<String>,
     /// Its command line loads conf.d and opens the master socket.
     pub takes_reload: bool,
+    /// Major and minor.
+    pub version: (u32, u32),
+    /// Its servers and limits; `None` where it does not say.
+    pub live: Option<Live>,
+    /// An earlier run ended halfway and was undone: it may have changed what runs, too.
+    pub interrupted: bool,
 }
 
 /// What is wanted of the node.

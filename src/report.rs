@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::Error;
-use crate::plan::{Action, FileChange, Plan};
+use crate::plan::{Action, Command, FileChange, Hand, Plan};
 use crate::request::ResolvedCluster;
 use crate::resolve::ResolvedService;
 use crate::settings::Options;
@@ -26,6 +26,13 @@ pub struct Report {
     /// Why that action.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// What a client notices of it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub notice: String,
+    /// What is done to the running HAProxy, in this order.
+    pub commands: Vec<Command>,
+    /// What somebody set on the running HAProxy, and what is kept.
+    pub by_hand: Vec<Hand>,
     /// The configuration's name in `show info`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub hash: String,
@@ -44,7 +51,7 @@ pub struct Report {
     pub code: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
     Create,
@@ -55,7 +62,7 @@ pub enum ChangeKind {
 }
 
 /// One file's change, secrets masked.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Change {
     pub path: String,
     pub kind: ChangeKind,
@@ -103,6 +110,9 @@ impl Report {
         self.changed = !plan.is_empty();
         self.action = Some(plan.action.clone());
         self.reason = plan.reason.clone();
+        self.notice = plan.action.notice().to_owned();
+        self.commands = plan.commands.clone();
+        self.by_hand = plan.hands.clone();
         self.hash = plan.hash.clone();
         self.changes = plan.changes.iter().map(Change::of).collect();
     }
@@ -127,6 +137,9 @@ impl Report {
             "ansible_facts": {"pgsvc": self.facts()},
             "changes": self.changes.iter().map(|c| json!({"path": c.path, "kind": c.kind})).collect::<Vec<_>>(),
             "action": self.action,
+            "reason": self.reason,
+            "commands": self.commands,
+            "by_hand": self.by_hand,
             "rolled_back": self.rolled_back,
         });
         if let Some(map) = result.as_object_mut() {

@@ -81,6 +81,8 @@ pub struct Proof {
     pub pid: Option<u32>,
     pub hash: String,
     pub took: Duration,
+    /// Why it came to a reload although the plan's commands should have done.
+    pub reloaded: Option<String>,
 }
 
 /// Why a plan is not installed.
@@ -159,7 +161,14 @@ impl<'a> Transaction<'a> {
         swap::unchanged(sys, plan).map_err(Failure::untouched)?;
         let before = self.check(daemon, plan)?;
         if plan.changes.is_empty() {
-            let proof = activate(daemon, plan).map_err(Failure::untouched)?;
+            let proof = activate(daemon, plan).map_err(|error| match plan.action {
+                // Some of the commands may have been carried out.
+                Action::Runtime => {
+                    let rolled_back = daemon.revert(plan, &before).map_err(Errors::from);
+                    Failure { error: error.into(), touched: true, rolled_back }
+                }
+                _ => Failure::untouched(error),
+            })?;
             return Ok(Installed { transaction: self, plan: plan.clone(), before, journal: None, proof });
         }
         let mut journal = Journal::of(sys, plan, self.kept.get()).map_err(Failure::untouched)?;
@@ -266,7 +275,14 @@ impl Installed<'_> {
     /// # Errors
     /// What could not be restored, or that the old set does not serve.
     pub fn undo(self, daemon: &dyn Daemon) -> Result<(), Errors> {
-        let Some(mut journal) = self.journal else { return Ok(()) };
+        let Some(mut journal) = self.journal else {
+            let commanded = self.plan.action == Action::Runtime;
+            return if commanded {
+                daemon.revert(&self.plan, &self.before).map_err(Errors::from)
+            } else {
+                Ok(())
+            };
+        };
         let activated = self.proof.is_some();
         self.transaction.back(daemon, &self.plan, &mut journal, &self.before, activated)
     }

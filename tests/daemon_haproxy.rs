@@ -138,6 +138,8 @@ impl Node {
             candidate,
             new_binds: new_binds.to_vec(),
             nonlocal_binds: false,
+            commands: Vec::new(),
+            hands: Vec::new(),
             daemon_reload: false,
         }
     }

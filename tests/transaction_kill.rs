@@ -244,6 +244,8 @@ fn plan(sys: &dyn System) -> Plan {
         ]),
         new_binds: Vec::new(),
         nonlocal_binds: false,
+        commands: Vec::new(),
+        hands: Vec::new(),
         daemon_reload: false,
     }
 }

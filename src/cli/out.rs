@@ -140,6 +140,9 @@ pub fn report(r: &Report, verbose: bool) {
     if !r.verify.is_empty() {
         text(&ports(&r.verify, verbose));
     }
+    for hand in &r.by_hand {
+        talk(&format!("note: {hand}"));
+    }
     for e in &r.errors {
         talk(&format!("{} {e}", paint("error:", "31", std::io::stderr().is_terminal())));
     }

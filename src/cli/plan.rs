@@ -25,9 +25,11 @@ pub fn run(a: &PlanArgs) -> Result<u8, Errors> {
         Format::Json => out::json(&report),
         Format::Table => {
             report.changes.iter().for_each(|c| out::text(&out::diff(c)));
+            report.commands.iter().for_each(|c| out::line(&c.to_string()));
             out::report(&report, a.source.verbose);
             if report.changed && !report.reason.is_empty() {
                 out::talk(&format!("why: {}", report.reason));
+                out::talk(&format!("clients notice: {}", report.notice));
             }
             if report.action == Some(Action::Restart) && !a.consent.allow_restart {
                 out::talk(

@@ -5,6 +5,8 @@ mod answers;
 mod check;
 pub mod config;
 mod control;
+mod live;
+mod runtime;
 pub mod seed;
 pub mod state;
 
@@ -15,7 +17,7 @@ use std::time::Duration;
 use super::{Paths, ports, systemd};
 use crate::error::{Error, Errors};
 use crate::host::{Command, System};
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Live, Plan};
 use crate::transaction::{Daemon, Proof, Serving};
 
 pub use answers::Info;
@@ -68,6 +70,8 @@ pub struct Running {
     /// `description` of the configuration it runs with.
     pub hash: Option<String>,
     pub version: Option<String>,
+    /// Its servers and limits; `None` where it does not say.
+    pub live: Option<Live>,
     /// Whether its command line loads `conf.d`: a reload keeps that command line.
     pub has_conf_d: bool,
     pub has_master_socket: bool,
@@ -157,7 +161,7 @@ impl<'a> Haproxy<'a> {
         let follows = |flag: &str, path: &Path| {
             args.iter().zip(args.iter().skip(1)).any(|(f, value)| f == flag && is(value, path))
         };
-        let info = self.info().ok();
+        let (info, live) = self.worker().ok().unzip();
         let pid = info.as_ref().map(|i| i.pid);
         Running {
             state: State::Running,
@@ -166,10 +170,17 @@ impl<'a> Haproxy<'a> {
             pid,
             hash: info.as_ref().and_then(|i| i.description.clone()),
             version: info.map(|i| i.version),
+            live: live.flatten(),
             has_conf_d: follows("-f", &self.paths.conf_d),
             has_master_socket: follows("-S", &self.paths.master_socket),
             listeners: pid.map(|pid| ports::listeners(self.sys, pid)).unwrap_or_default(),
         }
+    }
+
+    /// Major and minor of the one that runs.
+    #[must_use]
+    pub fn running_version(running: &Running) -> (u32, u32) {
+        running.version.as_deref().and_then(answers::numbers).unwrap_or_default()
     }
 
     /// What the serving worker says of itself.
@@ -177,11 +188,20 @@ impl<'a> Haproxy<'a> {
     /// # Errors
     /// When the stats socket does not answer.
     pub fn info(&self) -> Result<Info, Error> {
-        let place = || self.paths.stats_socket.display().to_string();
-        let answer = self.sys.ask_unix(&self.paths.stats_socket, b"show info\n", ASK);
-        let answer = answer.map_err(|e| Error::new(place(), format!("does not answer: {e}")))?;
-        Info::parse(&String::from_utf8_lossy(&answer))
-            .ok_or_else(|| Error::new(place(), "is no HAProxy's socket"))
+        Info::parse(&self.ask("show info")?).ok_or_else(|| self.strange())
+    }
+
+    /// One line on the admin socket, and all that is answered.
+    fn ask(&self, line: &str) -> Result<String, Error> {
+        let socket = &self.paths.stats_socket;
+        let answer = self.sys.ask_unix(socket, format!("{line}\n").as_bytes(), ASK);
+        let answer =
+            answer.map_err(|e| Error::new(socket.display().to_string(), format!("does not answer: {e}")))?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    fn strange(&self) -> Error {
+        Error::new(self.paths.stats_socket.display().to_string(), "is no HAProxy's socket")
     }
 
     /// The master process, if it lives.
@@ -221,7 +241,7 @@ impl Daemon for Haproxy<'_> {
     }
 
     fn precheck(&self, plan: &Plan) -> Result<(), Errors> {
-        if plan.action == Action::Nothing {
+        if matches!(plan.action, Action::Nothing | Action::Runtime) {
             return Ok(());
         }
         let own = self.master()?;

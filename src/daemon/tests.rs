@@ -31,6 +31,8 @@ fn reload(hash: &str) -> Plan {
         candidate: BTreeMap::new(),
         new_binds: Vec::new(),
         nonlocal_binds: false,
+        commands: Vec::new(),
+        hands: Vec::new(),
         daemon_reload: false,
     }
 }

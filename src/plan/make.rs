@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::binds::{binds, shared};
+use super::runtime::{Way, compare};
 use super::{Action, FileChange, Installed, InstalledFile, Obstacles, Plan, RenderedFile, Wanted};
 use crate::error::Error;
 use crate::render::haproxy::{self, Owner};
@@ -44,19 +45,31 @@ pub fn plan(
     }
     shared(&mut found, &candidate, wanted);
     let changes = real(changes, installed, haproxy_gid);
-    let (action, reason) = action(&changes, installed, &hash, wanted);
+    let way = way(installed, &managed, layout);
+    let (action, reason) = action(&changes, installed, &hash, wanted, &way);
+    let commands = if action == Action::Runtime { way.commands } else { Vec::new() };
     let new_binds = new_binds(installed, &candidate, layout);
     let daemon_reload = wanted.dropin.as_ref().is_some_and(|d| changes.iter().any(|c| c.path == d.path));
     found.finish(Plan {
         changes,
         action,
         reason,
+        commands,
+        hands: way.hands,
         hash,
         candidate,
         new_binds,
         nonlocal_binds: wanted.nonlocal_binds,
         daemon_reload,
     })
+}
+
+/// What of our files the running process has, and could be brought to.
+fn way(installed: &Installed, managed: &Files, layout: &Layout) -> Way {
+    let Some(running) = &installed.running else { return Way::default() };
+    let before = haproxy_files(installed, layout).filter(|(_, f)| haproxy::owner(&f.content).is_some());
+    let before = before.map(|(p, f)| (p.clone(), f.content.clone())).collect();
+    compare(&before, managed, running)
 }
 
 /// The addresses that nothing of what is loaded now binds.
@@ -179,7 +192,13 @@ fn real(
     list
 }
 
-fn action(changes: &[FileChange], installed: &Installed, hash: &str, wanted: &Wanted) -> (Action, String) {
+fn action(
+    changes: &[FileChange],
+    installed: &Installed,
+    hash: &str,
+    wanted: &Wanted,
+    way: &Way,
+) -> (Action, String) {
     let dropin = wanted.dropin.as_ref();
     if changes.is_empty() && wanted.node.is_none() {
         return (Action::Nothing, "nothing of it is installed".into());
@@ -193,17 +212,50 @@ fn action(changes: &[FileChange], installed: &Installed, hash: &str, wanted: &Wa
         let why = "the running HAProxy was started without conf.d, and a reload keeps its command line";
         return (Action::Restart, why.into());
     }
-    let configuration = |c: &&FileChange| dropin.is_none_or(|d| d.path != c.path);
-    let n = changes.iter().filter(configuration).count();
-    match &running.description {
-        Some(d) if d == hash && n == 0 => {
-            (Action::Nothing, "the running configuration is the wanted one".into())
-        }
-        Some(d) if d == hash => (Action::Nothing, "only modes or owners change".into()),
+    let others = || changes.iter().filter(|c| dropin.is_none_or(|d| d.path != c.path));
+    let n = others().filter(|c| needs_reload(c)).count();
+    match (&running.description, &way.reload) {
         _ if n > 0 => {
-            (Action::Reload, format!("{n} file{} of the configuration change", if n == 1 { "" } else { "s" }))
+            let files = if n == 1 {
+                "file of the configuration changes"
+            } else {
+                "files of the configuration change"
+            };
+            (Action::Reload, format!("{n} {files}"))
         }
-        Some(d) => (Action::Reload, format!("the running configuration is {d}, the files are {hash}")),
-        None => (Action::Reload, "the running HAProxy does not say which configuration it has".into()),
+        (None, _) => (Action::Reload, "the running HAProxy does not say which configuration it has".into()),
+        (Some(d), _) if d != hash => {
+            (Action::Reload, format!("the running configuration is {d}, the files are {hash}"))
+        }
+        (_, Some(why)) => (Action::Reload, why.clone()),
+        _ if running.interrupted => (
+            Action::Reload,
+            "an earlier run ended halfway, and what it left in the running HAProxy is not known".into(),
+        ),
+        _ if !way.commands.is_empty() => (
+            Action::Runtime,
+            "only servers, weights or limits change, which a running HAProxy takes on".into(),
+        ),
+        _ if others().any(rewritten) => (Action::Nothing, "only what HAProxy does not read changes".into()),
+        _ if others().next().is_some() => (Action::Nothing, "only modes or owners change".into()),
+        _ => (Action::Nothing, "the running configuration is the wanted one".into()),
     }
+}
+
+fn rewritten(c: &FileChange) -> bool {
+    let after = c.after.as_ref().map(|a| a.content.as_bytes());
+    c.before.as_ref().map(|b| b.content.as_slice()) != after
+}
+
+/// Whether a file changes in what only a reload puts into effect. The name of the configuration follows the others, and
+/// the time that first checks are spread over matters at a start only.
+fn needs_reload(c: &FileChange) -> bool {
+    let fixed = |content: &[u8]| {
+        let text = haproxy::shape::shape(content).fixed;
+        let named =
+            |l: &&str| !["description ", "max-spread-checks "].iter().any(|w| l.trim_start().starts_with(w));
+        text.lines().filter(named).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = c.before.as_ref().map(|b| fixed(&b.content));
+    before != c.after.as_ref().map(|a| fixed(a.content.as_bytes()))
 }

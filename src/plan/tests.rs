@@ -53,12 +53,12 @@ fn after(p: &Plan, before: &Installed) -> Installed {
             None => drop(i.files.remove(&c.path)),
         }
     }
-    i.running = Some(Running { description: Some(p.hash.clone()), takes_reload: true });
+    i.running = Some(Running { description: Some(p.hash.clone()), takes_reload: true, ..Running::default() });
     i
 }
 
 fn running() -> Option<Running> {
-    Some(Running { description: None, takes_reload: true })
+    Some(Running { description: None, takes_reload: true, ..Running::default() })
 }
 
 #[test]
@@ -163,11 +163,12 @@ fn the_action_is_the_least_that_works() {
     let mut i = after(&first, &Installed::default());
     i.running = None;
     assert_eq!(make(&w, &i).unwrap().action, Action::Start);
-    i.running = Some(Running { description: Some("pgsvc-0".into()), takes_reload: true });
+    i.running =
+        Some(Running { description: Some("pgsvc-0".into()), takes_reload: true, ..Running::default() });
     assert_eq!(make(&w, &i).unwrap().action, Action::Reload);
     let mut with_dropin = w.clone();
     with_dropin.dropin = Some(file("/etc/systemd/system/haproxy.service.d/pgsvc.conf", "[Service]\n", None));
-    i.running = Some(Running { description: None, takes_reload: false });
+    i.running = Some(Running { description: None, takes_reload: false, ..Running::default() });
     let p = make(&with_dropin, &i).unwrap();
     assert_eq!((&p.action, p.daemon_reload), (&Action::Restart, true));
 }

@@ -1,5 +1,7 @@
 //! HAProxy's files: `haproxy.cfg` of the node, `conf.d/00-pgsvc.cfg`, one file per service.
 
+pub mod shape;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -101,7 +103,7 @@ pub fn services(
     errors.finish(files)
 }
 
-/// `00-pgsvc.cfg`, over all managed files there will be: path → content.
+/// `00-pgsvc.cfg`, over all managed files there will be: path → content. The hash covers what needs a reload.
 ///
 /// # Errors
 /// A template that cannot be rendered.
@@ -112,7 +114,9 @@ pub fn description(
 ) -> Result<(RenderedFile, String), Error> {
     let path = layout.conf_d.join("00-pgsvc.cfg");
     let others = managed.iter().filter(|(p, _)| **p != path);
-    let hash = hash(others.clone().map(|(p, c)| (p.as_path(), c.as_slice())));
+    let shapes: BTreeMap<&PathBuf, String> =
+        others.clone().map(|(p, c)| (p, shape::shape(c).fixed)).collect();
+    let hash = hash(shapes.iter().map(|(p, c)| (p.as_path(), c.as_bytes())));
     let is_server = |l: &&[u8]| l.starts_with(b"    server ");
     let servers = others.map(|(_, c)| c.split(|b| *b == b'\n').filter(is_server).count()).sum::<usize>();
     let view = DescriptionView {

@@ -74,6 +74,7 @@ fn of_node(request: &Request) -> Value {
         ("role_source", serde_json::to_value(o.roles).ok()),
         ("templates", path(&o.templates)),
         ("nonlocal_bind", Some(o.nonlocal_bind.into())),
+        ("single_primary", Some(o.single_primary.into())),
     ];
     Value::Object(options.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))).collect())
 }

@@ -1,18 +1,21 @@
 //! `apply`: plan, install as one transaction, verify, and undo what this run made worse.
 
+mod joint;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::outcome::{served, summary, worse};
-use super::ready::{Ready, ready};
-use super::{Node, begin, dry, kept, ports, read, seed};
+use super::outcome::{self, served, summary, worse};
+use super::ready::{Ready, cluster_of, ready};
+use super::{Node, begin, dry, kept, ports, queue, read, seed};
 use crate::daemon::haproxy::{self, Haproxy};
 use crate::error::{Error, Errors};
-use crate::plan::{Installed, Plan};
+use crate::plan::{Action, Installed, Plan};
 use crate::report::Report;
 use crate::request::{Model, State};
 use crate::settings::VerifyMode;
 use crate::transaction::{Daemon, Failure, Proof, Recovered, Serving, Transaction};
+use crate::verify::judge::PortResult;
 
 /// Installs what a model wants.
 pub fn apply(node: &Node<'_>, model: &Model) -> Report {
@@ -84,11 +87,16 @@ fn daemon<'h>(haproxy: Option<&'h Haproxy<'_>>) -> &'h dyn Daemon {
 
 fn install(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Errors> {
     let templates = node.templates(model)?;
+    let ticket = if super::is_held(node) { queue::leave(node, model) } else { None };
     let tx = super::lock(node, report)?;
+    let done_for_us = ticket.and_then(queue::Ticket::done);
     if let Recovered::RolledBack(files) = tx.recovered() {
         report.warnings.push(format!("an unfinished run was undone first ({} files)", files.len()));
     }
-    let (installed, haproxy) = found(node, report)?;
+    let (mut installed, haproxy) = found(node, report)?;
+    if let Some(running) = &mut installed.running {
+        running.interrupted = matches!(tx.recovered(), Recovered::RolledBack(_));
+    }
     let daemon = daemon(haproxy.as_ref());
     let mut ready = ready(node, model.clone(), installed, &templates, report)?;
     let looks = looks(node, model);
@@ -102,11 +110,19 @@ fn install(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Er
     }
     kept::binary(node)?;
     if !ready.plan.is_empty() {
-        return replace(node, &ready, daemon, &tx, report);
+        if joint::joint(node, &ready, &templates, daemon, &tx, report).is_some() {
+            return Ok(());
+        }
+        return replace(node, &ready, None, daemon, &tx, report);
     }
     kept::request(node, &ready.model)?;
     report.planned(&ready.plan);
     report.msg = summary(&ready.plan, "");
+    if let Some(done) = done_for_us {
+        let files = outcome::files(done.changes.len());
+        report.msg = format!("{files} changed, together with another run ({})", done.by);
+        (report.changed, report.reason, report.changes) = (true, done.reason, done.changes);
+    }
     if looks {
         let (model, options) = (&ready.model, &ready.model.options);
         ports::conclude(report, ports::verify(node, model, None, options.timeout)?, options.verify);
@@ -114,10 +130,12 @@ fn install(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Er
     Ok(())
 }
 
-/// The new set in the place of the old one: proven, verified and kept, or undone.
+/// The new set in the place of the old one: proven, verified and kept, or undone. `own`: what the report is about,
+/// where the set is more than that.
 fn replace(
     node: &Node<'_>,
     ready: &Ready,
+    own: Option<&Model>,
     daemon: &dyn Daemon,
     tx: &Transaction<'_>,
     report: &mut Report,
@@ -153,15 +171,30 @@ fn replace(
         return undone;
     }
     // From here on the new set serves, whatever else fails.
-    report.planned(plan);
-    report.msg = summary(plan, "");
+    let mut done = done(plan, put.proof.as_ref());
+    if let Some(own) = own {
+        done.changes.retain(|c| cluster_of(c).is_none_or(|name| own.clusters.contains_key(&name)));
+    }
+    report.planned(&done);
+    report.msg = summary(&done, "");
     kept::promote(node)?;
     put.keep()?;
     kept::journal(node, model, "installed");
     if looks {
-        ports::conclude(report, seen?, model.options.verify);
+        let is_own = |r: &PortResult| own.is_none_or(|m| m.clusters.contains_key(&r.cluster));
+        ports::conclude(report, seen?.into_iter().filter(is_own).collect(), model.options.verify);
     }
     Ok(())
+}
+
+/// The plan as it was carried out: a server that got sessions meanwhile is taken away by a reload.
+fn done(plan: &Plan, proof: Option<&Proof>) -> Plan {
+    let mut done = plan.clone();
+    if let Some(why) = proof.and_then(|p| p.reloaded.clone()) {
+        (done.action, done.reason) = (Action::Reload, why);
+        done.commands.clear();
+    }
+    done
 }
 
 /// The set was not installed, or not proven: says what that means for the node.

@@ -107,6 +107,8 @@ mod tests {
             candidate: [("/etc/haproxy/haproxy.cfg".into(), b"global\n".to_vec())].into(),
             new_binds: vec!["127.0.0.1:5433".parse().unwrap()],
             nonlocal_binds: false,
+            commands: Vec::new(),
+            hands: Vec::new(),
             daemon_reload: false,
         }
     }

@@ -106,6 +106,8 @@ mod tests {
             candidate: BTreeMap::new(),
             new_binds: Vec::new(),
             nonlocal_binds: false,
+            commands: Vec::new(),
+            hands: Vec::new(),
             daemon_reload: false,
         };
         assert_eq!(dropped("a", &["10.0.0.1"], &p), ["fd00::2"]);

@@ -7,6 +7,7 @@ pub mod kept;
 mod members;
 mod outcome;
 pub mod ports;
+mod queue;
 pub mod read;
 mod ready;
 pub mod recover;
@@ -158,6 +159,7 @@ pub fn plan(
     let mut plan = crate::plan::plan(&wanted, installed, &node.layout(), templates, gid)?;
     if node.rooted {
         plan.action = Action::Nothing;
+        plan.commands.clear();
         plan.reason = "files only: nothing runs in another root".into();
     }
     Ok(plan)

@@ -27,17 +27,20 @@ pub fn worse(before: &[PortResult], after: &[PortResult]) -> Vec<String> {
     after.iter().filter(made_worse).map(|r| format!("{}-{} ({})", r.cluster, r.service, r.address)).collect()
 }
 
+pub fn files(n: usize) -> String {
+    if n == 1 { "1 file".to_owned() } else { format!("{n} files") }
+}
+
 /// One sentence: what was or would be done.
 pub fn summary(plan: &Plan, would: &str) -> String {
     if plan.is_empty() {
         return "nothing to do".into();
     }
-    let files = match plan.changes.len() {
-        1 => "1 file".to_owned(),
-        n => format!("{n} files"),
-    };
+    let files = files(plan.changes.len());
     let action = match (&plan.action, would.is_empty()) {
         (Action::Nothing, _) => String::new(),
+        (Action::Runtime, true) => ", HAProxy changed while it runs".into(),
+        (Action::Runtime, false) => ", change HAProxy while it runs".into(),
         (Action::Reload, true) => ", HAProxy reloaded".into(),
         (Action::Restart, true) => ", HAProxy restarted".into(),
         (Action::Start, true) => ", HAProxy started".into(),
@@ -45,10 +48,11 @@ pub fn summary(plan: &Plan, would: &str) -> String {
         (Action::Restart, false) => ", restart HAProxy".into(),
         (Action::Start, false) => ", start HAProxy".into(),
     };
-    if would.is_empty() {
-        format!("{files} changed{action}")
-    } else {
-        format!("would change {files}{action}")
+    match (would.is_empty(), files.is_empty()) {
+        (true, false) => format!("{files} changed{action}"),
+        (false, false) => format!("would change {files}{action}"),
+        (true, true) => action.trim_start_matches(", ").to_owned(),
+        (false, true) => format!("would {}", action.trim_start_matches(", ")),
     }
 }
 

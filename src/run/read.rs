@@ -56,8 +56,13 @@ pub fn looked<'a>(node: &Node<'a>) -> Result<(Installed, Option<Haproxy<'a>>), E
         && let Some((found, running)) = errors.take(Haproxy::look(node.sys, node.paths.clone()))
     {
         let takes_reload = running.has_conf_d && running.has_master_socket;
-        installed.running =
-            (running.state == State::Running).then_some(Running { description: running.hash, takes_reload });
+        installed.running = (running.state == State::Running).then(|| Running {
+            version: Haproxy::running_version(&running),
+            description: running.hash,
+            takes_reload,
+            live: running.live,
+            interrupted: false,
+        });
         haproxy = Some(found);
     }
     errors.finish((installed, haproxy))

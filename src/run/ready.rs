@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{Node, members};
 use crate::error::{Error, Errors};
-use crate::plan::{Action, Installed, Obstacles, Plan};
+use crate::plan::{Action, FileChange, Installed, Obstacles, Plan};
 use crate::render::Templates;
 use crate::render::haproxy::{Owner, owner};
 use crate::report::Report;
@@ -119,15 +119,19 @@ impl Ready {
 
 /// The clusters whose files a plan changes.
 fn changed(plan: &Plan) -> BTreeSet<String> {
-    let before = |b: &crate::plan::InstalledFile| match owner(&b.content) {
-        Some(Owner::Cluster { cluster, .. }) => Some(cluster),
-        _ => None,
-    };
-    let of = |c: &crate::plan::FileChange| match &c.after {
-        Some(file) => file.cluster.clone(),
-        None => c.before.as_ref().and_then(before),
-    };
-    plan.changes.iter().filter_map(of).collect()
+    plan.changes.iter().filter_map(cluster_of).collect()
+}
+
+/// Whose file it is, or was.
+pub fn cluster_of(c: &FileChange) -> Option<String> {
+    match (&c.after, &c.before) {
+        (Some(file), _) => file.cluster.clone(),
+        (None, Some(before)) => match owner(&before.content) {
+            Some(Owner::Cluster { cluster, .. }) => Some(cluster),
+            _ => None,
+        },
+        (None, None) => None,
+    }
 }
 
 /// A restart cuts every session: on a load balancer that serves already it needs consent.

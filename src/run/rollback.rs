@@ -83,6 +83,8 @@ fn plan(node: &Node<'_>, changes: Vec<FileChange>, installed: &Installed) -> Res
     let Some(hash) = hash.filter(|_| ours) else { return Err(strange(node)) };
     let after: BTreeSet<SocketAddr> = candidate.values().flat_map(|c| binds(c)).collect();
     Ok(Plan {
+        commands: Vec::new(),
+        hands: Vec::new(),
         daemon_reload: changes.iter().any(|c| c.path == node.paths.dropin),
         changes,
         // Somebody may have stopped it; a set that does not serve would not be proven.
@@ -137,7 +139,8 @@ mod tests {
             ("/etc/haproxy/conf.d/00-pgsvc.cfg".into(), file("global\n    description pgsvc-new\n")),
             ("/etc/haproxy/conf.d/a-x.cfg".into(), file("listen a-x\n    bind 127.0.0.1:1\n")),
         ];
-        let running = running.then_some(Running { description: None, takes_reload: true });
+        let running =
+            running.then_some(Running { description: None, takes_reload: true, ..Running::default() });
         Installed { files: files.into(), pristine: false, running }
     }
 

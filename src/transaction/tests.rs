@@ -63,7 +63,7 @@ impl Daemon for Loader<'_> {
     }
     fn activate(&self, plan: &Plan) -> Result<Proof, Error> {
         self.load("activate")?;
-        Ok(Proof { pid: Some(2), hash: plan.hash.clone(), took: Duration::ZERO })
+        Ok(Proof { pid: Some(2), hash: plan.hash.clone(), ..Proof::default() })
     }
     fn revert(&self, _: &Plan, before: &Serving) -> Result<(), Error> {
         assert_eq!(before.hash.as_deref(), Some("old"));
@@ -122,6 +122,8 @@ fn plan(sys: &FakeSystem) -> Plan {
         ]),
         new_binds: Vec::new(),
         nonlocal_binds: false,
+        commands: Vec::new(),
+        hands: Vec::new(),
         daemon_reload: true,
     }
 }

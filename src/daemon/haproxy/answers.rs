@@ -62,10 +62,15 @@ impl Processes {
     }
 }
 
+/// Major and minor of a version as HAProxy says it.
+pub(super) fn numbers(version: &str) -> Option<(u32, u32)> {
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
 /// Of `haproxy -v`: `HAProxy version 2.6.12-1+deb12u4 2023/12/16 - …`.
 pub(super) fn version(text: &str) -> Option<Version> {
     let text = text.lines().next()?.split_once("version ")?.1.split_whitespace().next()?;
-    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse);
-    let (major, minor) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    let (major, minor) = numbers(text)?;
     Some(Version { major, minor, text: text.to_owned() })
 }

@@ -7,8 +7,8 @@ use super::answers::Processes;
 use super::{ASK, Haproxy, check};
 use crate::daemon::{ports, systemd};
 use crate::error::Error;
-use crate::host::{Command, Signal};
-use crate::plan::{Action, Plan};
+use crate::host::{self, Signal};
+use crate::plan::{Action, Command, Plan};
 use crate::transaction::{Proof, Serving};
 
 const POLL: Duration = Duration::from_millis(25);
@@ -44,6 +44,7 @@ impl Haproxy<'_> {
         let old = self.old();
         match plan.action {
             Action::Nothing => return Ok(Proof { hash: plan.hash.clone(), ..Proof::default() }),
+            Action::Runtime => return self.commanded(plan, &old),
             Action::Reload => self.reload()?,
             Action::Restart => self.restart()?,
             Action::Start => self.start()?,
@@ -61,7 +62,8 @@ impl Haproxy<'_> {
         match plan.action {
             Action::Nothing => return Ok(()),
             _ if !before.running => return self.stop(),
-            Action::Reload => self.reload()?,
+            Action::Runtime if self.commands_undone(plan) => return Ok(()),
+            Action::Runtime | Action::Reload => self.reload()?,
             Action::Restart | Action::Start => self.restart()?,
         }
         // The hash of the old files may never have been loaded; the new one's must be gone.
@@ -81,6 +83,28 @@ impl Haproxy<'_> {
         if let (None, Some((_, after))) = (&self.unit, &self.hooks) {
             after();
         }
+    }
+
+    /// Commands in the place of a reload: what runs is the plan's configuration as soon as they hold.
+    fn commanded(&self, plan: &Plan, old: &Old) -> Result<Proof, Error> {
+        let start = self.sys.now();
+        let Some(why) = self.carry_out(&plan.commands)? else {
+            let info = self.info()?;
+            let (hash, pid) = (info.description.unwrap_or_default(), Some(info.pid));
+            if pid != old.pid || hash != plan.hash {
+                let what = format!("was reloaded by somebody meanwhile, and runs '{hash}'");
+                return Err(Error::new("haproxy", what).hint("try again"));
+            }
+            return Ok(Proof { pid, hash, took: self.sys.now().saturating_sub(start), reloaded: None });
+        };
+        self.reload()?;
+        let proof = self.prove(Want::Hash(&plan.hash), old)?;
+        Ok(Proof { reloaded: Some(why), ..proof })
+    }
+
+    fn commands_undone(&self, plan: &Plan) -> bool {
+        let back: Option<Vec<_>> = plan.commands.iter().rev().map(Command::inverse).collect();
+        back.is_some_and(|back| self.carry_out(&back).is_ok_and(|busy| busy.is_none()))
     }
 
     fn old(&self) -> Old {
@@ -176,7 +200,7 @@ impl Haproxy<'_> {
         }
         let master = systemd::master_socket(paths, self.sys.group("haproxy").is_some());
         argv.extend(["-p".to_owned(), text(&paths.pidfile), "-S".to_owned(), master]);
-        let out = self.sys.run(&Command { argv, timeout: START, ..Command::default() });
+        let out = self.sys.run(&host::Command { argv, timeout: START, ..host::Command::default() });
         let out = out.map_err(|e| Error::new("haproxy", format!("cannot be started: {e}")))?;
         if out.code == 0 {
             return Ok(());
@@ -220,7 +244,7 @@ impl Haproxy<'_> {
                     };
                     if right {
                         let took = self.sys.now().saturating_sub(start);
-                        return Ok(Proof { pid: Some(info.pid), hash, took });
+                        return Ok(Proof { pid: Some(info.pid), hash, took, reloaded: None });
                     }
                     seen = format!("the new worker {} runs another configuration ('{hash}')", info.pid);
                 }
