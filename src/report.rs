@@ -154,7 +154,13 @@ impl Report {
             }
             if diff {
                 let one = |c: &Change| json!({"before": c.before, "after": c.after, "before_header": c.path, "after_header": c.path});
-                map.insert("diff".into(), self.changes.iter().map(one).collect());
+                let mut all: Vec<Value> = self.changes.iter().map(one).collect();
+                if !self.commands.is_empty() {
+                    let lines: Vec<String> =
+                        self.commands.iter().map(|c| format!("HAProxy: {c}\n")).collect();
+                    all.push(json!({"prepared": lines.concat()}));
+                }
+                map.insert("diff".into(), all.into());
             }
         }
         result

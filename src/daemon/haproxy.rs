@@ -161,7 +161,8 @@ impl<'a> Haproxy<'a> {
         let follows = |flag: &str, path: &Path| {
             args.iter().zip(args.iter().skip(1)).any(|(f, value)| f == flag && is(value, path))
         };
-        let (info, live) = self.worker().ok().unzip();
+        // What a node with very many servers cannot say in time does not hide what it runs.
+        let (info, live) = self.worker().or_else(|_| self.info().map(|i| (i, None))).ok().unzip();
         let pid = info.as_ref().map(|i| i.pid);
         Running {
             state: State::Running,

@@ -17,6 +17,13 @@ pub struct Live {
 }
 
 impl Live {
+    /// Names of a backend's servers, with what they are.
+    pub fn of<'a>(&'a self, backend: &'a str) -> impl Iterator<Item = (&'a String, &'a LiveServer)> {
+        let first = (backend.to_owned(), String::new());
+        let all = self.servers.range(first..).take_while(move |((b, _), _)| b == backend);
+        all.map(|((_, name), server)| (name, server))
+    }
+
     #[must_use]
     pub fn server(&self, backend: &str, name: &str) -> Option<&LiveServer> {
         self.servers.get(&(backend.to_owned(), name.to_owned()))
@@ -100,6 +107,15 @@ impl Command {
             Self::Remove { back, .. } => return back.take().map(|b| *b),
         }
         Some(back)
+    }
+
+    /// Whether it was given, if only in part, and has to be undone.
+    #[must_use]
+    pub fn shows(&self, live: &Live) -> bool {
+        match self {
+            Self::Add { backend, server, .. } => live.server(backend, server).is_some(),
+            _ => self.holds(live),
+        }
     }
 
     /// Whether the running process is as this command leaves it.

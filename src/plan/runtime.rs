@@ -88,20 +88,19 @@ impl Compare<'_> {
 
     fn servers(&mut self, pair: &Pair<'_>) {
         let name = &pair.wanted.name;
+        let live = self.live;
         for server in &pair.wanted.servers {
             let before = pair.before.and_then(|b| b.servers.iter().find(|s| s.name == server.name));
-            match self.live.server(name, &server.name) {
-                Some(live) => self.server(name, before, server, &live.clone()),
+            match live.server(name, &server.name) {
+                Some(live) => self.server(name, before, server, live),
                 None => self.add(name, server),
             }
         }
-        let unwanted = self.live.servers.iter().filter(|((backend, server), _)| {
-            backend == name && pair.wanted.servers.iter().all(|s| s.name != *server)
-        });
-        let unwanted: Vec<_> = unwanted.map(|((_, server), live)| (server.clone(), live.clone())).collect();
+        let unwanted =
+            live.of(name).filter(|(server, _)| pair.wanted.servers.iter().all(|s| s.name != **server));
         for (server, live) in unwanted {
-            let before = pair.before.and_then(|b| b.servers.iter().find(|s| s.name == server));
-            self.remove(name, &server, before, &live);
+            let before = pair.before.and_then(|b| b.servers.iter().find(|s| s.name == *server));
+            self.remove(name, server, before, live);
         }
     }
 

@@ -103,7 +103,9 @@ impl Haproxy<'_> {
     }
 
     fn commands_undone(&self, plan: &Plan) -> bool {
-        let back: Option<Vec<_>> = plan.commands.iter().rev().map(Command::inverse).collect();
+        let Ok(live) = self.live() else { return false };
+        let given = plan.commands.iter().rev().filter(|c| c.shows(&live));
+        let back: Option<Vec<_>> = given.map(Command::inverse).collect();
         back.is_some_and(|back| self.carry_out(&back).is_ok_and(|busy| busy.is_none()))
     }
 

@@ -14,10 +14,8 @@ impl Haproxy<'_> {
     /// Gives the commands that do not hold yet, in order, and reads all of them back. The answer is why a reload has to
     /// do it after all: a server that is to go has sessions.
     pub(super) fn carry_out(&self, commands: &[Command]) -> Result<Option<String>, Error> {
-        for command in commands {
-            if command.holds(&self.live()?) {
-                continue;
-            }
+        let before = self.live()?;
+        for command in commands.iter().filter(|c| !c.holds(&before)) {
             if let Some(busy) = self.give(command)? {
                 return Ok(Some(busy));
             }
@@ -77,7 +75,11 @@ impl Haproxy<'_> {
             };
             if self.sys.now().saturating_sub(start) > DELETE {
                 // As before, and down until its checks pass: it was away for a moment.
-                let state = if before.maintenance { "maint" } else { "ready" };
+                let state = match (before.maintenance, before.drain) {
+                    (true, _) => "maint",
+                    (_, true) => "drain",
+                    _ => "ready",
+                };
                 let back = format!(
                     "set server {s} state {state};set server {s} health down;set server {s} weight {}",
                     before.weight
@@ -105,3 +107,6 @@ impl Haproxy<'_> {
 fn failed(command: &Command, why: &str) -> Error {
     Error::new("haproxy's admin socket", format!("{command}: {why}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -258,9 +258,7 @@ fn maintenance_and_drain_are_never_undone() {
     let p = plan(BASE, &new, hand("m2", |s| s.drain = true));
     assert_eq!((p.commands.len(), p.hands.len()), (4, 1));
     assert_eq!(serde_json::to_value(&p.hands[0]).unwrap()["what"], "state");
-    let limits = plan(BASE, BASE, |r| {
-        r.live.as_mut().unwrap().listeners.insert("a-ro".into(), 5);
-    });
+    let limits = plan(BASE, BASE, |r| r.live.as_mut().unwrap().listeners.extend([("a-ro".to_owned(), 5)]));
     assert_eq!(limits.hands[0].to_string(), "maxconn of a-ro is 5 by hand, the files say 3000");
 }
 
