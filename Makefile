@@ -8,7 +8,7 @@ export PGSVC_LAB_DIR ?= $(CURDIR)/target/lab
 export PGSVC_VENV ?= $(CURDIR)/target/venv
 export PATH := $(PGSVC_VENV)/bin:$(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help build tools rust demo demo-stop test lint unit ansible-test cluster-test size bench-converge clean
+.PHONY: help build tools rust demo demo-stop test lint unit ansible-test cluster-test size drill bench-converge bench-reload clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -55,6 +55,17 @@ cluster-test: build ## the promises, on a real cluster
 bench-converge: build ## the play beside a role with upstream's steps, on the same nodes
 	lab/lab install
 	benches/converge/run
+
+bench-reload: build ## reloads, starts, role changes under load, beside the plain way (half an hour; SHORT=1)
+	lab/lab install
+	benches/reload/run
+
+drill: build ## a switchover and a killed primary on the demo's cluster, as clients see them
+	lab/lab install
+	lab/lab up
+	lab/lab inventory --write $(PGSVC_LAB_DIR)/drill.yml
+	lab/lab run ansible-playbook -i $(PGSVC_LAB_DIR)/drill.yml playbooks/pgsql.yml
+	lab/lab run ansible-playbook -i $(PGSVC_LAB_DIR)/drill.yml playbooks/drill.yml -e drill_cluster=pg-test -e drill_crash=true
 
 clean: ## ends the lab and removes what was built
 	-lab/lab down

@@ -22,6 +22,7 @@ pub mod error;
 pub mod host;
 pub mod inventory;
 pub mod lint;
+pub mod measure;
 pub mod plan;
 pub mod render;
 pub mod report;

@@ -58,6 +58,9 @@ pub enum Verb {
     Module,
     /// Print shell completions: pgsvc completions bash > /etc/bash_completion.d/pgsvc
     Completions { shell: clap_complete::Shell },
+    /// Open many short sessions and show what became of them (the drill and the bench use it)
+    #[command(hide = true)]
+    Measure(super::measure::MeasureArgs),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -5,6 +5,7 @@ mod args;
 mod explain;
 mod flags;
 mod lint;
+mod measure;
 pub mod out;
 mod plan;
 mod ports;
@@ -57,6 +58,7 @@ fn run(cli: args::Cli) -> u8 {
         Verb::Rollback(a) => apply::rollback(&a),
         Verb::Recover => recover(),
         Verb::Seed { forget } => seed(forget),
+        Verb::Measure(a) => measure::run(&a),
         Verb::Module => module(),
         Verb::Completions { shell } => {
             let mut text = Vec::new();

@@ -53,7 +53,11 @@ fn watch(node: &run::Node<'_>, a: &VerifyArgs) -> Result<u8, Errors> {
 }
 
 /// The address of another machine's ports; `None` when the named host is this one.
-fn remote(sys: &dyn System, host: Option<&str>, vars: &Vars) -> Result<Option<std::net::IpAddr>, Errors> {
+pub(super) fn remote(
+    sys: &dyn System,
+    host: Option<&str>,
+    vars: &Vars,
+) -> Result<Option<std::net::IpAddr>, Errors> {
     let Some(host) = host else { return Ok(None) };
     let name = vars.get("ansible_host").and_then(|v| v.as_str()).unwrap_or(host);
     let ip = match name.parse() {

@@ -278,7 +278,11 @@ pub(super) fn api(
     Ok(Api { addr: SocketAddr::new(ip, port), host: m.address.clone(), tls })
 }
 
-pub(super) fn resolve(sys: &dyn System, address: &str) -> Result<IpAddr, String> {
+/// A member's address, looked up where it is a name.
+///
+/// # Errors
+/// Why there is none.
+pub fn resolve(sys: &dyn System, address: &str) -> Result<IpAddr, String> {
     if let Ok(ip) = address.parse() {
         return Ok(ip);
     }

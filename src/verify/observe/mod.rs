@@ -7,6 +7,9 @@ mod members;
 mod ports;
 mod roles;
 
+pub use members::resolve;
+pub use ports::reached_at;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -86,13 +86,18 @@ fn place(remote: Option<IpAddr>, own: Option<&[IpAddr]>, bind: SocketAddr) -> Pl
     if is_explicit(bind.ip()) && remote.is_none() && own.is_some_and(|own| !own.contains(&bind.ip())) {
         return Place::Elsewhere(bind);
     }
+    Place::Here(reached_at(remote, bind))
+}
+
+/// Where a bind is connected to, on this node or on another one.
+pub fn reached_at(remote: Option<IpAddr>, bind: SocketAddr) -> SocketAddr {
     let ip = match (bind.ip(), remote) {
         (ip, _) if !ip.is_unspecified() => ip,
         (_, Some(remote)) => remote,
         (IpAddr::V4(_), None) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         (IpAddr::V6(_), None) => IpAddr::V6(Ipv6Addr::LOCALHOST),
     };
-    Place::Here(SocketAddr::new(ip, bind.port()))
+    SocketAddr::new(ip, bind.port())
 }
 
 fn port(l: &Look<'_>, place: Place, mut evidence: Evidence<'_>, balancer: &Balancer) -> PortResult {

@@ -9,7 +9,8 @@ use super::wire::{Row, Wire};
 
 /// The first column of every query: behind a pooler each may run on another connection, and with several hosts on
 /// another server. Before PostgreSQL 14 `extract` is a double: its error is below half a microsecond until 2100.
-const START: &str = "(EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint";
+pub(super) const START: &str =
+    "(EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint";
 
 const WHO: &str = "pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('server_version_num'), \
      pg_catalog.current_setting('transaction_read_only'), pg_catalog.host(pg_catalog.inet_server_addr()), \

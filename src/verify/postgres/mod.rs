@@ -1,7 +1,8 @@
-//! One PostgreSQL session over one connection: what really happens at a port. Reads only, and says nothing of what
-//! should have been found.
+//! One PostgreSQL session over one connection: what really happens at a port. Reads only, but for a write that a
+//! caller asks for, and says nothing of what should have been found.
 
 mod auth;
+mod brief;
 mod error;
 mod identity;
 mod wire;
@@ -17,6 +18,7 @@ use super::deadline::Deadline;
 use super::tls::TlsConfig;
 use wire::Wire;
 
+pub use brief::Brief;
 pub use error::{PgError, Sql};
 pub use identity::{Identity, Replay};
 
@@ -86,6 +88,14 @@ impl<'a> Session<'a> {
     /// Why it does not say.
     pub fn identity(&mut self) -> Result<Identity, PgError> {
         identity::ask(&mut self.wire)
+    }
+
+    /// Asks in one statement who serves, and writes where the server takes writes and one is wanted.
+    ///
+    /// # Errors
+    /// Why there is no answer, or no commit.
+    pub fn brief(&mut self, write: bool) -> Result<Brief, PgError> {
+        brief::ask(&mut self.wire, write)
     }
 }
 
