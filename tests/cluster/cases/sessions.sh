@@ -111,12 +111,14 @@ case_sessions_of_a_lagging_replica_stay() {
     must 0 on node3 pgsvc apply -i /root/inv.yml --no-verify
     hold node3 5440 one
     hold node3 5440 two
-    local before
+    local before node
     before=$(held node3 'pg-test-lagging/pg-test-[23]')
     same "$before" 2 "sessions on the replicas"
-    later "for n in node2 node3; do PGUSER=postgres PGPASSWORD=lab-postgres sql \$n 5432 'select pg_wal_replay_resume()'; done"
-    for node in node2 node3; do PGUSER=postgres PGPASSWORD=lab-postgres sql "$node" 5432 'select pg_wal_replay_pause()' || true; done
-    PGUSER=postgres PGPASSWORD=lab-postgres sql node1 5432 'create table if not exists lag as select generate_series(1, 200000) i'
+    # Patroni resumes a paused replay by itself; a stopped process it does not see.
+    later "on node2 \"pkill -CONT -f 'postgres: .*startup'\"; on node3 \"pkill -CONT -f 'postgres: .*startup'\""
+    for node in node2 node3; do on "$node" "pkill -STOP -f 'postgres: .*startup'" </dev/null; done
+    PGUSER=postgres PGPASSWORD=lab-postgres sql node1 5432 'create table lag as select generate_series(1, 200000) i'
+    later "PGUSER=postgres PGPASSWORD=lab-postgres sql node1 5432 'drop table lag'"
     eventually 60 'pg-test-lagging,pg-test-[23],.*,DOWN' on node3 "echo show stat | socat -t2 - UNIX-CONNECT:/run/haproxy/admin.sock"
     sleep 8
     same "$(held node3 'pg-test-lagging/pg-test-[23]')" "$before" "sessions on the lagging replicas"
