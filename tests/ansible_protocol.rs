@@ -58,7 +58,7 @@ fn check_mode_touches_nothing_and_says_what_the_run_then_does() {
     assert_eq!((&ok(done.clone())["changed"], code), (&json!(true), 0));
     assert_eq!(changes(&checked), changes(&done));
     assert_eq!((&checked["changed"], &checked["action"]), (&done["changed"], &done["action"]));
-    assert_eq!(changes(&done).len(), 7);
+    assert_eq!(changes(&done).len(), 8);
 
     let installed = root.tree();
     let again = ok(module(&arguments(&root.path(), |_| {})));
@@ -78,7 +78,11 @@ fn check_mode_touches_nothing_and_says_what_the_run_then_does() {
     assert_eq!(difference(&installed, &root.tree()), Vec::<std::path::PathBuf>::new());
     let done = ok(absent(false));
     assert_eq!(changes(&checked), changes(&done));
-    assert!(changes(&done).iter().filter(|(_, kind)| kind == "remove").count() == 4, "{done}");
+    assert_eq!(
+        changes(&done).iter().filter(|(_, kind)| kind == "remove").count(),
+        5,
+        "four services and the watch: {done}"
+    );
     assert!(root.has("hand"));
     assert_eq!(ok(absent(false))["changed"], false);
 }

@@ -98,7 +98,7 @@ fn render_out_writes_what_apply_would_install() {
     assert_eq!(written, tree(dir.path()), "a second run writes the same");
     let json: Value =
         serde_json::from_slice(&good(&["render", "-i", &file.path(), "--format", "json"]).stdout).unwrap();
-    assert_eq!(json.as_array().unwrap().len(), 7);
+    assert_eq!(json.as_array().unwrap().len(), 8);
     assert!(out(&good(&["render", "--show-templates"])).contains("==> service.cfg.hbs <=="));
 }
 

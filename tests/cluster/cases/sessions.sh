@@ -111,13 +111,50 @@ case_sessions_of_a_lagging_replica_stay() {
     must 0 on node3 pgsvc apply -i /root/inv.yml --no-verify
     hold node3 5440 one
     hold node3 5440 two
-    local before
+    local before node
     before=$(held node3 'pg-test-lagging/pg-test-[23]')
     same "$before" 2 "sessions on the replicas"
-    later "for n in node2 node3; do PGUSER=postgres PGPASSWORD=lab-postgres sql \$n 5432 'select pg_wal_replay_resume()'; done"
-    for node in node2 node3; do PGUSER=postgres PGPASSWORD=lab-postgres sql "$node" 5432 'select pg_wal_replay_pause()' || true; done
-    PGUSER=postgres PGPASSWORD=lab-postgres sql node1 5432 'create table if not exists lag as select generate_series(1, 200000) i'
+    # Patroni resumes a paused replay by itself; a stopped process it does not see.
+    later "on node2 \"pkill -CONT -f 'postgres: .*startup'\"; on node3 \"pkill -CONT -f 'postgres: .*startup'\""
+    for node in node2 node3; do on "$node" "pkill -STOP -f 'postgres: .*startup'" </dev/null; done
+    PGUSER=postgres PGPASSWORD=lab-postgres sql node1 5432 'create table lag as select generate_series(1, 200000) i'
+    later "PGUSER=postgres PGPASSWORD=lab-postgres sql node1 5432 'drop table lag'"
     eventually 60 'pg-test-lagging,pg-test-[23],.*,DOWN' on node3 "echo show stat | socat -t2 - UNIX-CONNECT:/run/haproxy/admin.sock"
     sleep 8
     same "$(held node3 'pg-test-lagging/pg-test-[23]')" "$before" "sessions on the lagging replicas"
+}
+
+case_sessions_are_cut_by_an_apply_that_reloads() {
+    leads node1
+    fresh node3
+    serving node3
+    watch_off node3
+    hold node3 5436 direct
+    old_worker node3
+    later "leads node1"
+    leads node2
+    sleep 8
+    holds node3 'pg-test-default/pg-test-1' 1 || fail "the session went by itself: the control shows nothing"
+    inventory "$(cluster pg-test '' own '' 'haproxy_exporter_port: 9102')" | put node3 inv.yml
+    must 0 on node3 pgsvc apply -i /root/inv.yml
+    says 'HAProxy reloaded, 4 ports verified, pg-test-default: 1 session in old worker [0-9]+ on pg-test-1, which is replica now: cut'
+    holds node3 'pg-test-default/pg-test-1' 0 || fail "the session is still there"
+}
+
+# watched_by_another NODE PID
+watched_by_another() { on "$1" "pid=\$(systemctl show -p MainPID --value pgsvc-watch); ((pid > 0 && pid != $2))" </dev/null; }
+
+case_sessions_watch_takes_over_and_goes() {
+    leads node1
+    fresh node3
+    serving node3
+    local before
+    before=$(on node3 systemctl show -p MainPID --value pgsvc-watch </dev/null)
+    on node3 'cp -p /usr/local/lib/pgsvc/pgsvc /root/new && mv /root/new /usr/local/lib/pgsvc/pgsvc' </dev/null
+    true_within 15 watched_by_another node3 "$before"
+    must 0 on node3 journalctl -u pgsvc-watch -o cat --no-pager
+    says 'another binary lies here now'
+    must 0 on node3 pgsvc apply --absent -c pg-test
+    must 4 on node3 systemctl status pgsvc-watch
+    must 2 on node3 ls /etc/systemd/system/pgsvc-watch.service /etc/systemd/system/multi-user.target.wants/pgsvc-watch.service
 }
