@@ -11,8 +11,10 @@ use crate::value;
 
 mod entry;
 mod options;
+mod timing;
 use entry::{Entry, V1_ONLY, V2_ONLY};
 pub use options::ServerOptions;
+pub use timing::{Timing, says_options};
 
 /// Where a listener binds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -82,8 +84,7 @@ pub fn defaults() -> Vec<Value> {
             "selector_backup": "[? pg_role == `primary` || pg_role == `offline` ]"}),
         json!({"name": "default", "src_ip": "*", "src_port": 5436, "dst_port": "postgres",
             "check_method": "http", "check_port": "patroni", "check_url": "/primary", "check_code": 200,
-            "selector": "[]", "haproxy": {"maxconn": 3000, "balance": "roundrobin",
-            "default_server_options": "inter 3s fastinter 1s downinter 5s rise 3 fall 3 on-marked-down shutdown-sessions maxconn 3000 maxqueue 128 weight 100"}}),
+            "selector": "[]", "haproxy": {"maxconn": 3000, "balance": "roundrobin"}}),
         json!({"name": "offline", "src_ip": "*", "src_port": 5438, "dst_port": "postgres",
             "check_url": "/replica", "selector": "[? pg_role == `offline` || pg_offline_query ]",
             "selector_backup": "[? pg_role == `replica` && !pg_offline_query]"}),

@@ -30,7 +30,7 @@ SERVICES = ('pg_services', 'pg_services_extra', 'pg_default_services')
 MEMBER = IDENTITY + SERVICES + (
     'pg_offline_query', 'pg_weight', 'pg_port', 'pgbouncer_port', 'patroni_port', 'pg_exporter_port',
     'patroni_ssl_enabled', 'pg_default_service_dest', 'pg_service_provider', 'vip_mode', 'vip_address', 'vip_cidrmask',
-    'vip_interface', 'pg_vip_enabled', 'pg_vip_address', 'pg_vip_interface', 'patroni_ca_file',
+    'vip_interface', 'pg_vip_enabled', 'pg_vip_address', 'pg_vip_interface', 'patroni_ca_file', 'pg_rto',
 )
 # By name, not by their beginning: what a play registers as pgsvc_result is no option.
 OPTIONS = (

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::member::{self, Member};
 use super::{Vars, needed};
 use crate::error::{Error, Errors};
-use crate::service::{self, Dialect, Service, Target};
+use crate::service::{self, Dialect, Service, Target, Timing};
 use crate::{selector, value};
 
 /// A cluster with all that is known of it.
@@ -37,7 +37,7 @@ pub struct Overrides {
 }
 
 /// Variables that are the cluster's, and so the same on all of its members.
-pub const SHARED: [&str; 7] = [
+pub const SHARED: [&str; 8] = [
     "pg_services",
     "pg_services_extra",
     "pg_default_services",
@@ -45,6 +45,7 @@ pub const SHARED: [&str; 7] = [
     "vip_address",
     "pg_vip_address",
     "patroni_ca_file",
+    "pg_rto",
 ];
 
 /// The names of the clusters that hosts are members of, sorted; hosts without `pg_cluster` are members of none.
@@ -164,9 +165,17 @@ fn services(errors: &mut Errors, cluster: &str, shared: &Vars, overrides: &Overr
                 .unwrap_or(Target::Pgbouncer)
         }
     };
+    let timing = value::given(shared.get("pg_rto")).and_then(|v| {
+        errors
+            .take(Timing::parse("pg_rto", v).map_err(|e| e.within(&format!("cluster '{cluster}'"))))
+            .flatten()
+    });
     let mut services: Vec<Service> = Vec::new();
     for (i, entry) in entries.iter().enumerate() {
-        if let Some(service) = errors.take(service::parse(entry, i, cluster, pool)) {
+        if let Some(mut service) = errors.take(service::parse(entry, i, cluster, pool)) {
+            if let Some(timing) = timing.filter(|_| !service::says_options(entry)) {
+                service.options = timing.of(service.options);
+            }
             services.push(service);
         }
     }

@@ -90,6 +90,13 @@ impl ServerOptions {
         Self(pairs.iter().map(|(k, v)| ((*k).to_owned(), Some((*v).to_owned()))).collect())
     }
 
+    /// Gives a keyword that is there another value.
+    pub(super) fn set(&mut self, keyword: &str, value: &str) {
+        for (_, v) in self.0.iter_mut().filter(|(k, _)| k == keyword) {
+            *v = Some(value.to_owned());
+        }
+    }
+
     /// The value of a keyword.
     pub fn get(&self, keyword: &str) -> Option<&str> {
         self.0.iter().find(|(k, _)| k == keyword).and_then(|(_, v)| v.as_deref())
