@@ -78,6 +78,8 @@ pub struct View {
     /// Taken out by hand (MAINT, DRAIN), not by a check or by its weight.
     pub by_hand: bool,
     pub status: String,
+    /// The weight it runs with, where that is not the one that is wanted.
+    pub weight: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

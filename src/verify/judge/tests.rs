@@ -68,7 +68,13 @@ impl World {
         let view = |(n, tier, up): &(usize, Tier, bool)| {
             (
                 *n,
-                View { tier: *tier, up: *up, by_hand: false, status: if *up { "UP" } else { "DOWN" }.into() },
+                View {
+                    tier: *tier,
+                    up: *up,
+                    by_hand: false,
+                    status: if *up { "UP" } else { "DOWN" }.into(),
+                    weight: None,
+                },
             )
         };
         self.judge_views(name, contacts, &views.iter().map(view).collect::<Vec<_>>())
@@ -294,7 +300,8 @@ fn a_member_of_little_weight_is_given_the_time_its_turn_takes() {
 #[test]
 fn a_drained_member_that_the_backup_tier_still_has_is_explained() {
     let w = world(1);
-    let view = |tier, up, by_hand, status: &str| View { tier, up, by_hand, status: status.into() };
+    let view =
+        |tier, up, by_hand, status: &str| View { tier, up, by_hand, status: status.into(), weight: None };
     let drained = (2, view(Tier::Active, false, true, "DRAIN"));
     let others = [1, 3].map(|n| (n, view(Tier::Backup, true, false, "UP")));
     let mut views = vec![drained.clone(), (2, view(Tier::Backup, true, false, "UP"))];
@@ -313,4 +320,16 @@ fn a_drained_member_that_the_backup_tier_still_has_is_explained() {
     views.extend(others);
     let r = w.judge_views("replica", vec![who(1, false), who(3, true)], &views);
     assert_eq!(r.status, Status::Ok, "{r:?}");
+}
+
+#[test]
+fn a_weight_set_by_hand_is_shown_and_is_nothing_wrong() {
+    let w = world(1);
+    let view = |weight| View { tier: Tier::Active, up: true, by_hand: false, status: "UP".into(), weight };
+    let backups = [1, 3].map(|n| (n, View { tier: Tier::Backup, ..view(None) }));
+    let mut views = vec![(2, view(Some(40)))];
+    views.extend(backups);
+    let r = w.judge_views("replica", vec![who(2, true)], &views);
+    assert_eq!(r.status, Status::Ok, "{r:?}");
+    assert!(says(&r, "pg-test-2 has the weight 40, and 100 is wanted"), "{r:?}");
 }

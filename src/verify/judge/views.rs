@@ -17,6 +17,11 @@ pub(super) fn views(
             if v.by_hand {
                 result.notes.push(format!("{name} is taken out by hand ({})", v.status));
             }
+            if let Some(weight) = v.weight {
+                result
+                    .notes
+                    .push(format!("{name} has the weight {weight}, and {} is wanted", m.server.weight));
+            }
             let must = tier == Some(v.tier) && serving.iter().any(|s| s.server.instance == *name);
             if must && !v.up && !v.by_hand {
                 result.why.push(format!("HAProxy has {name} {}, and it is well", v.status));

@@ -184,8 +184,15 @@ fn view(service: &ResolvedService, server: &Server, rows: &[ProxyRow]) -> Vec<Vi
             up: r.status.serves(),
             by_hand: by_hand(r, server),
             status: r.status_text.clone(),
+            weight: other_weight(service, server, r),
         })
         .collect()
+}
+
+/// Another weight than the wanted one. Only of one that serves, and where no `slowstart` lets it grow by itself.
+fn other_weight(service: &ResolvedService, server: &Server, r: &ProxyRow) -> Option<u32> {
+    let steady = r.status.serves() && service.options.get("slowstart").is_none();
+    r.weight.filter(|w| steady && *w != u32::from(server.weight))
 }
 
 /// MAINT and DRAIN are an operator's, but for a weight of 0 in the file and a name that does not resolve.
