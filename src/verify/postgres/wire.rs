@@ -43,10 +43,9 @@ impl<'a> Wire<'a> {
         deadline: Deadline,
     ) -> Result<Self, PgError> {
         let stream = Bounded::connect(sys, addr, deadline).map_err(|e| match e.kind() {
-            // Nothing was accepted: that is no "closed at once".
-            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
-                PgError::Unreachable(e.to_string())
-            }
+            // A port that nobody has refuses; who resets had accepted: HAProxy's guard, before a word was said.
+            io::ErrorKind::ConnectionReset => PgError::ClosedAtOnce,
+            io::ErrorKind::ConnectionAborted => PgError::Unreachable(e.to_string()),
             _ => PgError::from_io(&e, "connecting", true),
         })?;
         let wire = Self {

@@ -205,10 +205,10 @@ case_runtime_killed_anywhere() {
     weighing node2 40 three
     put lb1 kill.sh <<'END'
 set -euo pipefail
-now() { sed 's/\.//; s/ .*//' /proc/uptime; }
-began=$(now)
+ticks() { sed 's/\.//; s/ .*//' /proc/uptime; }
+began=$(ticks)
 pgsvc apply -i /root/three-node2-40.yml --no-verify >/dev/null 2>&1
-span=$((($(now) - began) * 10))
+span=$((($(ticks) - began) * 10))
 pgsvc apply -i /root/two.yml --force --no-verify >/dev/null 2>&1
 for ((i = 1; i <= $1; i++)); do
     ((i % 2)) && set=three-node2-40 other=two || set=two other=three-node2-40

@@ -5,8 +5,8 @@
 watch_on() { on "$1" systemctl start pgsvc-watch </dev/null; }
 watch_off() { on "$1" systemctl stop pgsvc-watch </dev/null; }
 
-# hold NODE PORT NAME [STATEMENT]: opens a session that stays, and asks its server every second, or runs one statement.
-hold() {
+# hold_open NODE PORT NAME [STATEMENT]: opens a session that stays, and asks its server every second, or runs one statement.
+hold_open() {
     local log=$REPO/target/cluster-tests/held-$3.log
     (
         echo 'select inet_server_addr();'
@@ -41,15 +41,15 @@ case_sessions_in_old_workers_follow_a_switchover() {
     fresh node3
     serving node3
     must 0 on node3 systemctl is-active pgsvc-watch
-    hold node3 5433 pooler
-    hold node3 5436 direct
+    hold_open node3 5433 pooler
+    hold_open node3 5436 direct
     old_worker node3
     sleep 3
     must 0 on node3 pgsvc verify
     says '^OLD WORKER +AGE +SERVICE +SERVER +SESSIONS +OLDEST$'
     says '^[0-9]+ +[0-9a-z]+ +pg-test-default +pg-test-1 +1 '
     says '^[0-9]+ +[0-9a-z]+ +pg-test-primary +pg-test-1 +1 '
-    hold node3 5436 fresh
+    hold_open node3 5436 fresh
     later "leads node1"
     leads node2
     local began=$EPOCHREALTIME
@@ -65,7 +65,7 @@ case_sessions_in_old_workers_stay_without_the_watch() {
     serving node3
     watch_off node3
     later "watch_on node3"
-    hold node3 5436 direct
+    hold_open node3 5436 direct
     old_worker node3
     later "leads node1"
     leads node2
@@ -87,8 +87,8 @@ case_sessions_of_readers_leave_the_primary() {
     on node2 systemctl stop patroni </dev/null
     eventually 30 'pg-test-replica,BACKEND.*,DOWN,' on node3 "echo show stat | socat -t2 - UNIX-CONNECT:/run/haproxy/admin.sock"
     local n
-    for n in 1 2 3; do hold node3 5434 "reader$n"; done
-    hold node3 5434 busy 'select pg_sleep(60);'
+    for n in 1 2 3; do hold_open node3 5434 "reader$n"; done
+    hold_open node3 5434 busy 'select pg_sleep(60);'
     differ "$(held node3 'pg-test-replica-backup/.*')" 0 "readers on the backup tier"
     on node2 systemctl start patroni </dev/null
     true_within 60 sql node2 5432 'select pg_is_in_recovery()'
@@ -97,7 +97,7 @@ case_sessions_of_readers_leave_the_primary() {
     sleep 15
     holds node3 'pg-test-replica-backup/.*' 1 || fail "the report was cut"
     # After a promotion, readers leave the new primary.
-    hold node3 5434 promoted
+    hold_open node3 5434 promoted
     holds node3 'pg-test-replica/pg-test-2' 1 || fail "the reader is not on the replica"
     later "leads node1"
     leads node2
@@ -109,8 +109,8 @@ case_sessions_of_a_lagging_replica_stay() {
     fresh node3
     inventory "$(cluster pg-test '' own "$(service lagging 5440 '/replica?lag=1MB' postgres)")" | put node3 inv.yml
     must 0 on node3 pgsvc apply -i /root/inv.yml --no-verify
-    hold node3 5440 one
-    hold node3 5440 two
+    hold_open node3 5440 one
+    hold_open node3 5440 two
     local before node
     before=$(held node3 'pg-test-lagging/pg-test-[23]')
     same "$before" 2 "sessions on the replicas"
@@ -129,7 +129,7 @@ case_sessions_are_cut_by_an_apply_that_reloads() {
     fresh node3
     serving node3
     watch_off node3
-    hold node3 5436 direct
+    hold_open node3 5436 direct
     old_worker node3
     later "leads node1"
     leads node2
