@@ -2,6 +2,8 @@
 //! server that comes is led to only when its checks pass.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -84,18 +86,8 @@ impl Node {
     /// A node that serves the members.
     fn serving(members: &[(&Member, u32)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        std::fs::create_dir(at("conf.d")).unwrap();
-        let paths = Paths {
-            config: at("haproxy.cfg"),
-            conf_d: at("conf.d"),
-            dropin: at("dropin/pgsvc.conf"),
-            stats_socket: at("admin.sock"),
-            master_socket: at("master.sock"),
-            pidfile: at("pid"),
-            state_dir: at("state"),
-            server_state: at("servers"),
-        };
+        let paths = common::paths(dir.path());
+        std::fs::create_dir(&paths.conf_d).unwrap();
         let sys = RealSystem::new(None);
         assert!(sys.find("haproxy").is_some(), "these tests need a real haproxy: apt-get install haproxy");
         let bind = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

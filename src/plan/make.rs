@@ -57,7 +57,7 @@ pub fn plan(
     let (action, reason) = action(&changes, installed, &hash, wanted, &way, layout);
     let commands = if action == Action::Runtime { way.commands } else { Vec::new() };
     let new_binds = new_binds(installed, &candidate, layout);
-    let daemon_reload = changes.iter().any(|c| !loaded(&c.path, layout));
+    let daemon_reload = changes.iter().any(|c| !layout.loads(&c.path));
     found.finish(Plan {
         changes,
         action,
@@ -145,7 +145,7 @@ fn outcome(
     for (path, file) in haproxy_files(installed, layout) {
         candidate.insert(path.clone(), file.content.clone());
     }
-    for (path, change) in changes.iter().filter(|(p, _)| loaded(p, layout)) {
+    for (path, change) in changes.iter().filter(|(p, _)| layout.loads(p)) {
         match change {
             Some(file) => candidate.insert(path.clone(), file.content.clone().into_bytes()),
             None => candidate.remove(path),
@@ -159,18 +159,11 @@ fn outcome(
     (managed, candidate)
 }
 
-/// HAProxy manual, "-f": of a directory, the files that end in .cfg and do not begin with a dot.
-fn loaded(path: &Path, layout: &Layout) -> bool {
-    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    path == layout.config
-        || path.parent() == Some(&layout.conf_d) && name.ends_with(".cfg") && !name.starts_with('.')
-}
-
 fn haproxy_files<'a>(
     installed: &'a Installed,
     layout: &'a Layout,
 ) -> impl Iterator<Item = (&'a PathBuf, &'a InstalledFile)> {
-    installed.files.iter().filter(|(p, _)| loaded(p, layout))
+    installed.files.iter().filter(|(p, _)| layout.loads(p))
 }
 
 fn real(
@@ -226,7 +219,7 @@ fn action(
         let why = "the running HAProxy was started without conf.d, and a reload keeps its command line";
         return (Action::Restart, why.into());
     }
-    let others = || changes.iter().filter(|c| loaded(&c.path, layout));
+    let others = || changes.iter().filter(|c| layout.loads(&c.path));
     let n = others().filter(|c| needs_reload(c)).count();
     match (&running.description, &way.reload) {
         _ if n > 0 => {

@@ -31,6 +31,16 @@ pub struct Layout {
     pub server_state: PathBuf,
 }
 
+impl Layout {
+    /// HAProxy manual, "-f": of a directory, the files that end in .cfg and do not begin with a dot.
+    #[must_use]
+    pub fn loads(&self, path: &Path) -> bool {
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        path == self.config
+            || path.parent() == Some(&self.conf_d) && name.ends_with(".cfg") && !name.starts_with('.')
+    }
+}
+
 impl Default for Layout {
     fn default() -> Self {
         Self {

@@ -164,11 +164,19 @@ fn put(node: &Node<'_>, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Erro
     if same_size && node.sys.read(path).is_ok_and(|now| now == bytes) {
         return Ok(());
     }
+    replace(node, path, bytes, mode)
+}
+
+/// A file of pgsvc's own, whole or not at all.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn replace(node: &Node<'_>, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     let new = path.with_extension("new");
     if node.sys.stat(&new).ok().flatten().is_some() {
         node.sys.remove_file(&new).map_err(|e| failed("remove", &new, &e))?;
     }
-    node.sys.create(&new, bytes, mode, (0, 0)).map_err(|e| failed("write", &new, &e))?;
+    node.sys.create(&new, bytes, mode, node.sys.whoami()).map_err(|e| failed("write", &new, &e))?;
     node.sys.rename(&new, path).map_err(|e| failed("replace", path, &e))
 }
 

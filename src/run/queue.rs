@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Node;
+use super::{Node, kept};
 use crate::host::Lock;
 use crate::inventory::Vars;
 use crate::report::Change;
@@ -75,9 +75,7 @@ pub fn leave<'a>(node: &'a Node<'a>, model: &Model) -> Option<Ticket<'a>> {
     let lives = node.sys.lock(&name.with_extension("lock"), Duration::ZERO).ok()?;
     let ticket = Ticket { node, name, _lives: lives };
     ticket.clear();
-    let new = ticket.name.with_extension("new");
-    node.sys.create(&new, &text, 0o600, node.sys.whoami()).ok()?;
-    node.sys.rename(&new, &ticket.name.with_extension("json")).ok()?;
+    kept::replace(node, &ticket.name.with_extension("json"), &text, 0o600).ok()?;
     Some(ticket)
 }
 
@@ -159,12 +157,9 @@ pub fn tell(node: &Node<'_>, guests: &[Guest], reason: &str, changes: &[(Option<
         };
         let changes = changes.iter().filter(|(c, _)| is_its(c)).map(|(_, change)| change.clone()).collect();
         let done = Done { by: std::process::id(), reason: reason.to_owned(), changes };
-        let (new, path) = (guest.name.with_extension("new"), guest.name.with_extension("done"));
         // Who is not told finds nothing to do, and says so.
-        if let Ok(text) = serde_json::to_vec(&done)
-            && node.sys.create(&new, &text, 0o600, node.sys.whoami()).is_ok()
-        {
-            drop(node.sys.rename(&new, &path));
+        if let Ok(text) = serde_json::to_vec(&done) {
+            drop(kept::replace(node, &guest.name.with_extension("done"), &text, 0o600));
         }
     }
 }

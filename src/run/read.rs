@@ -28,15 +28,8 @@ pub fn looked<'a>(node: &Node<'a>) -> Result<(Installed, Option<Haproxy<'a>>), E
     let mut errors = Errors::default();
     let mut installed = Installed::default();
     let sys = node.sys;
-    let mut paths = vec![node.paths.config.clone(), node.paths.dropin.clone(), watch_unit::PATH.into()];
-    let names = sys.list(&node.paths.conf_d).unwrap_or_default();
-    paths.extend(
-        names
-            .iter()
-            .filter(|n| n.ends_with(".cfg") && !n.starts_with('.'))
-            .map(|n| node.paths.conf_d.join(n)),
-    );
-    for path in paths {
+    let units = [node.paths.dropin.clone(), watch_unit::PATH.into()];
+    for path in node.config_files().into_iter().chain(units) {
         if let Some(Some(file)) = errors.take(file(node, &path)) {
             installed.files.insert(path, file);
         }

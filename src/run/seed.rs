@@ -7,10 +7,10 @@ mod names;
 mod probe;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Node;
+use super::{Node, kept};
 use crate::daemon::haproxy::config::{Backend, backends};
 use crate::daemon::haproxy::seed::{Known, compose};
 use crate::daemon::haproxy::state::{self, Op, ServerState};
@@ -113,21 +113,17 @@ fn write(node: &Node<'_>, path: &Path, states: &[ServerState], before: Option<u3
     if let Some(dir) = path.parent() {
         node.sys.create_dir(dir, 0o755).map_err(|e| failed("make", dir, &e))?;
     }
-    let new = path.with_extension("new");
-    remove(node, &new)?;
-    let me = node.sys.whoami();
-    node.sys.create(&new, text.as_bytes(), 0o644, me).map_err(|e| failed("write", &new, &e))?;
-    node.sys.rename(&new, path).map_err(|e| failed("write", path, &e))
+    kept::replace(node, path, text.as_bytes(), 0o644)
 }
 
 /// All backends of the files that HAProxy is about to load.
 fn loaded(node: &Node<'_>) -> Vec<Backend> {
-    let mut paths = vec![node.paths.config.clone()];
-    let names = node.sys.list(&node.paths.conf_d).unwrap_or_default();
-    let is_loaded = |n: &&String| n.ends_with(".cfg") && !n.starts_with('.');
-    paths.extend(names.iter().filter(is_loaded).map(|n| node.paths.conf_d.join(n)));
-    let read = |p: &std::path::PathBuf| node.sys.read(p).ok();
-    paths.iter().filter_map(read).flat_map(|bytes| backends(&String::from_utf8_lossy(&bytes))).collect()
+    let read = |p: &PathBuf| node.sys.read(p).ok();
+    node.config_files()
+        .iter()
+        .filter_map(read)
+        .flat_map(|bytes| backends(&String::from_utf8_lossy(&bytes)))
+        .collect()
 }
 
 /// The weights that were applied last: within an apply, those of the files that it has replaced.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use assert_cmd::Command;
+use pgsvc::daemon::Paths;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -21,6 +22,21 @@ all:
         10.10.10.12: {pg_seq: 2, pg_role: replica}
         10.10.10.13: {pg_seq: 3, pg_role: offline}
 ";
+
+/// A node whose every path lies below a directory.
+pub fn paths(dir: &Path) -> Paths {
+    let at = |name: &str| dir.join(name);
+    Paths {
+        config: at("haproxy.cfg"),
+        conf_d: at("conf.d"),
+        dropin: at("dropin/pgsvc.conf"),
+        stats_socket: at("admin.sock"),
+        master_socket: at("master.sock"),
+        pidfile: at("pid"),
+        state_dir: at("state"),
+        server_state: at("servers"),
+    }
+}
 
 /// The host of `HOSTS` that tests run as.
 pub const NODE: &str = "10.10.10.11";

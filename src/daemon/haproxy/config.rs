@@ -1,6 +1,8 @@
 //! Backends and their health checks, read back from configuration files: what a starting HAProxy would check, and
 //! whom. Understands what pgsvc's templates write; a line that it does not know makes no check. Pure.
 
+use crate::render::haproxy::shape::place;
+
 /// A section that has servers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Backend {
@@ -134,14 +136,13 @@ fn value<'w>(words: &[&'w str], key: &str) -> Option<&'w str> {
 }
 
 fn server(name: &str, address: &str, options: &[&str]) -> Option<Server> {
-    let (host, port) = address.rsplit_once(':')?;
-    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    let (host, port) = place(address)?;
     let number = |key: &str| value(options, key).and_then(|v| v.parse().ok());
     let track = value(options, "track").and_then(|t| t.split_once('/'));
     Some(Server {
         name: name.to_owned(),
         host: host.to_owned(),
-        port: port.parse().ok()?,
+        port,
         check_port: number("port").and_then(|p| u16::try_from(p).ok()).unwrap_or(0),
         check_ssl: options.contains(&"check-ssl"),
         ca_file: value(options, "ca-file").map(str::to_owned),

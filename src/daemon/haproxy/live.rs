@@ -6,6 +6,7 @@ use super::state::{self, admin};
 use super::{Haproxy, Info};
 use crate::error::Error;
 use crate::plan::{Live, LiveServer};
+use crate::verify::stats::{self, Kind};
 
 /// Frontends and servers: `show stat -1 <types> -1`, 1 and 4.
 const STATE: &str = "show servers state;show stat -1 5 -1";
@@ -34,7 +35,12 @@ fn live(answer: &str) -> Option<Live> {
     let from =
         from.filter_map(|at| answer.split_at_checked(at)).find(|(b, _)| b.is_empty() || b.ends_with('\n'));
     let (states, table) = from?.1.split_once("# pxname,")?;
-    let rows = rows(table)?;
+    let head: Vec<&str> = table.lines().next()?.split(',').collect();
+    if !["scur", "qcur", "slim"].iter().all(|column| head.contains(column)) {
+        return None;
+    }
+    let rows = stats::parse_stat(&format!("# pxname,{table}")).ok()?;
+    let rows: BTreeMap<_, _> = rows.into_iter().map(|r| ((r.proxy.clone(), r.server.clone()), r)).collect();
     let mut live = Live::default();
     for s in state::parse(states).ok()? {
         let key = (s.backend, s.name);
@@ -45,43 +51,16 @@ fn live(answer: &str) -> Option<Live> {
             port: s.port,
             fqdn: s.fqdn,
             weight: s.weight,
-            maxconn: row.limit,
+            maxconn: row.limit.unwrap_or(0),
             maintenance: s.admin & admin::MAINT != 0,
             drain: s.admin & admin::DRAIN != 0,
-            sessions: row.sessions,
+            sessions: row.scur.saturating_add(row.qcur),
         };
         live.servers.insert(key, server);
     }
-    let limits = rows.into_iter().filter(|((_, server), _)| server == "FRONTEND");
-    live.listeners = limits.map(|((proxy, _), row)| (proxy, row.limit)).collect();
+    let limits = rows.into_values().filter(|r| r.kind == Kind::Frontend);
+    live.listeners = limits.map(|r| (r.proxy, r.limit.unwrap_or(0))).collect();
     Some(live)
-}
-
-/// Of one line of `show stat`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Row {
-    limit: u32,
-    sessions: u64,
-}
-
-/// The table behind its first column's name. Columns are found by their names: releases add some.
-fn rows(table: &str) -> Option<BTreeMap<(String, String), Row>> {
-    let mut lines = table.lines();
-    let head: Vec<&str> = lines.next()?.split(',').collect();
-    // The first column was cut off.
-    let at = |name: &str| head.iter().position(|c| *c == name).map(|n| n.saturating_add(1));
-    let (limit, now, queued) = (at("slim")?, at("scur")?, at("qcur")?);
-    let mut rows = BTreeMap::new();
-    for line in lines.take_while(|l| !l.is_empty()) {
-        let cells: Vec<&str> = line.split(',').collect();
-        let number = |n: usize| cells.get(n).and_then(|c| c.parse::<u64>().ok()).unwrap_or(0);
-        let row = Row {
-            limit: u32::try_from(number(limit)).unwrap_or(u32::MAX),
-            sessions: number(now).saturating_add(number(queued)),
-        };
-        rows.insert(((*cells.first()?).to_owned(), (*cells.get(1)?).to_owned()), row);
-    }
-    Some(rows)
 }
 
 #[cfg(test)]

@@ -134,6 +134,14 @@ impl Server {
     }
 }
 
+/// Host and port out of a line's address; the brackets of IPv6 go.
+#[must_use]
+pub fn place(address: &str) -> Option<(&str, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    Some((host, port.parse().ok()?))
+}
+
 /// Address and port as a line has them.
 #[must_use]
 pub fn address(host: &str, port: u16) -> String {
@@ -261,13 +269,11 @@ fn merged(mut server: Server, own: Vec<Word>, defaults: &[Word]) -> Server {
 }
 
 fn server(line: &str, name: &str, address: &str, rest: &[&str]) -> Option<(Server, Vec<Word>)> {
-    let (host, port) = address.rsplit_once(':')?;
-    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    let (host, port) = place(address)?;
     if host.is_empty() || host.contains(['@', '/', '[', ']', ',']) || name.contains('/') {
         return None;
     }
-    let server =
-        Server { name: name.to_owned(), host: host.to_owned(), port: port.parse().ok()?, words: Vec::new() };
+    let server = Server { name: name.to_owned(), host: host.to_owned(), port, words: Vec::new() };
     Some((server, options(line, rest)?))
 }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::{AT_ONCE, PROBES};
 use crate::daemon::haproxy::config::Backend;
-use crate::run::Node;
+use crate::run::{Node, kept};
 use crate::verify::deadline::Deadline;
 use crate::verify::parallel::parallel;
 
@@ -46,15 +46,7 @@ fn remembered(text: &str) -> BTreeMap<String, IpAddr> {
 /// Failing to remember does no harm now.
 fn remember(node: &Node<'_>, path: &std::path::Path, names: &BTreeMap<String, IpAddr>) {
     let text: String = names.iter().map(|(host, ip)| format!("{host} {ip}\n")).collect();
-    let new = path.with_extension("new");
-    let put = || {
-        super::remove(node, &new)?;
-        node.sys
-            .create(&new, text.as_bytes(), 0o644, node.sys.whoami())
-            .map_err(|e| super::failed("write", &new, &e))?;
-        node.sys.rename(&new, path).map_err(|e| super::failed("write", path, &e))
-    };
-    drop(put());
+    drop(kept::replace(node, path, text.as_bytes(), 0o644));
 }
 
 #[cfg(test)]

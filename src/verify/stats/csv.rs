@@ -89,6 +89,8 @@ pub struct ProxyRow {
     pub stot: u64,
     /// Waiting for a server.
     pub qcur: u64,
+    /// `maxconn` of a frontend or a server; none where there is no limit.
+    pub limit: Option<u32>,
     /// Seconds since the status changed.
     pub lastchg: Option<u64>,
     /// A server's address; none for one without (`<unresolved>`).
@@ -147,6 +149,7 @@ fn row(columns: &HashMap<String, usize>, record: &[String]) -> Option<ProxyRow> 
         scur: get("scur").and_then(|v| v.parse().ok()).unwrap_or_default(),
         stot: get("stot").and_then(|v| v.parse().ok()).unwrap_or_default(),
         qcur: get("qcur").and_then(|v| v.parse().ok()).unwrap_or_default(),
+        limit: get("slim").and_then(|v| v.parse().ok()).map(|n: u64| u32::try_from(n).unwrap_or(u32::MAX)),
         lastchg: get("lastchg").and_then(|v| v.parse().ok()),
         addr: get("addr").and_then(|v| v.parse().ok()),
         mode: text("mode").unwrap_or_default(),

@@ -82,7 +82,7 @@ impl Worker {
                     |(name, (_, sessions, _)): (&String, &Server)| format!("a-ro,{name},0,{sessions},300\n");
                 let rows: String = self.servers.iter().map(line).collect();
                 self.servers.values_mut().for_each(|s| s.1 = s.1.max(self.late));
-                format!("# pxname,svname,qcur,scur,slim\na-ro,FRONTEND,,0,{}\n{rows}\n", self.limit)
+                format!("# pxname,svname,qcur,scur,slim,status\na-ro,FRONTEND,,0,{}\n{rows}\n", self.limit)
             }
         }
     }
