@@ -35,3 +35,4 @@ pub mod settings;
 pub mod transaction;
 pub mod value;
 pub mod verify;
+pub mod vip;

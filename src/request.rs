@@ -14,6 +14,8 @@ use crate::inventory::cluster::{Cluster, Overrides};
 use crate::resolve::ResolvedService;
 use crate::settings::{self, NodeSettings, OPTIONS, Options};
 use crate::value;
+use crate::vip::Duty;
+use crate::vip::duty::Groups;
 
 pub use arguments::from_arguments;
 pub use inventory::{Identity, from_inventory};
@@ -39,6 +41,8 @@ pub struct Request {
     pub clusters: Vec<String>,
     pub state: State,
     pub overrides: Overrides,
+    /// Hosts of the groups that clusters name as their load balancers or directors.
+    pub groups: Groups,
     pub options: Options,
     pub check: bool,
     pub warnings: Vec<String>,
@@ -63,6 +67,10 @@ pub struct Model {
 pub struct ResolvedCluster {
     pub cluster: Cluster,
     pub services: Vec<ResolvedService>,
+    /// Whether this node's HAProxy carries it: not so on a director, or on a member behind one.
+    pub proxy: bool,
+    /// The cluster's VIP and everybody's part in it.
+    pub duty: Option<Duty>,
 }
 
 // Variables hold passwords of everything: a request in a message or a log is its names, and no more.

@@ -10,9 +10,11 @@ use crate::inventory::member::Member;
 use crate::service::{CheckPort, ServerOptions, Service, Source, Target};
 
 mod names;
+mod needs;
 mod scenarios;
 pub use names::collisions;
 use names::own_name;
+pub use needs::Need;
 use scenarios::Scenarios;
 
 /// Whose word counts for a member's role.

@@ -29,9 +29,14 @@ IDENTITY = ('inventory_hostname', 'ansible_host', 'pg_cluster', 'pg_seq', 'pg_ro
 SERVICES = ('pg_services', 'pg_services_extra', 'pg_default_services')
 MEMBER = IDENTITY + SERVICES + (
     'pg_offline_query', 'pg_weight', 'pg_port', 'pgbouncer_port', 'patroni_port', 'pg_exporter_port',
-    'patroni_ssl_enabled', 'pg_default_service_dest', 'pg_service_provider', 'vip_mode', 'vip_address', 'vip_cidrmask',
-    'vip_interface', 'pg_vip_enabled', 'pg_vip_address', 'pg_vip_interface', 'patroni_ca_file', 'pg_rto',
+    'patroni_ssl_enabled', 'pg_default_service_dest', 'pg_service_provider', 'patroni_ca_file', 'pg_rto',
+    'pg_vip_enabled', 'pg_vip_address', 'pg_vip_interface', 'vip_mode', 'vip_address', 'vip_cidrmask', 'vip_interface',
+    'vip_follow', 'vip_to', 'vip_vrid', 'vip_auth_pass', 'vip_timing', 'vip_preempt', 'vip_gateway', 'vip_clients',
+    'vip_provider', 'vip_check_port', 'vip_dpvs', 'vip_local_addresses', 'lb_kind', 'lb_algo',
 )
+# What a VIP needs of a load balancer or a director.
+PEER = ('inventory_hostname', 'ansible_host', 'vip_interface', 'pg_vip_interface')
+PROVIDERS = ('pg_service_provider', 'vip_provider')
 # By name, not by their beginning: what a play registers as pgsvc_result is no option.
 OPTIONS = (
     'state', 'verify_only', 'services', 'services_extra', 'default_services', 'clusters', 'role_source', 'templates',
@@ -43,7 +48,7 @@ NODE = MEMBER + tuple('pgsvc_' + name for name in OPTIONS) + (
     'haproxy_client_timeout', 'haproxy_server_timeout', 'haproxy_connect_timeout', 'haproxy_queue_timeout',
     'haproxy_maxconn',
 )
-SECRETS = ('verify_password', 'pgsvc_verify_password', 'haproxy_admin_password')
+SECRETS = ('verify_password', 'pgsvc_verify_password', 'haproxy_admin_password', 'vip_auth_pass')
 
 # Literals are passed over, so that the text in them is not taken for the name of a variable.
 JMESPATH = re.compile(r"""'(?:\\.|[^'\\])*'|`(?:\\.|[^`\\])*`|("(?:\\.|[^"\\])*")|([A-Za-z_]\w*)""", re.S)
@@ -133,22 +138,24 @@ class Inventory:
         return {key: self.get(host, key) for key in keys if self.source(host, key) is not None}
 
     def clusters(self):
-        """Every cluster with its members and the group of load balancers that carries it ('' for its own nodes)."""
+        """Every cluster with its members and the groups that carry it and its VIP ('' for its own nodes)."""
         members, providers = {}, {}
         for host in self.groups['all']:
             cluster = str(self.get(host, 'pg_cluster') or '')
             if not cluster:
                 continue
-            provider = str(self.get(host, 'pg_service_provider') or '')
-            if provider and provider not in self.groups:
-                raise AnsibleActionFail(
-                    f"pg_service_provider of host '{host}' is '{provider}', and the inventory has no such group. Put "
-                    f"the load balancers into a group '{provider}', or set the variable to ''.")
             first = members.setdefault(cluster, [host])[0]
-            if providers.setdefault(cluster, provider) != provider:
-                raise AnsibleActionFail(
-                    f"pg_service_provider of cluster '{cluster}' is '{providers[cluster]}' on host '{first}', but "
-                    f"'{provider}' on host '{host}'. Set it once, for the group of the cluster.")
+            for key in PROVIDERS:
+                provider = str(self.get(host, key) or '')
+                if provider and provider not in self.groups:
+                    raise AnsibleActionFail(
+                        f"{key} of host '{host}' is '{provider}', and the inventory has no such group. Put the nodes "
+                        f"that do it into a group '{provider}', or set the variable to ''.")
+                known = providers.setdefault(cluster, {}).setdefault(key, provider)
+                if known != provider:
+                    raise AnsibleActionFail(
+                        f"{key} of cluster '{cluster}' is '{known}' on host '{first}', but '{provider}' on host "
+                        f"'{host}'. Set it once, for the group of the cluster.")
             if host != first:
                 members[cluster].append(host)
         return members, providers
@@ -165,7 +172,7 @@ class ActionModule(ActionBase):
         if 'node' not in args:
             args['node'] = inventory.collect(me, NODE)
         if 'members' not in args:
-            args['members'] = self._members(inventory, me, args)
+            args['members'], args['groups'] = self._members(inventory, me, args)
             args['collected'] = True
             if not args['members'] and self._option(args, 'state', 'present') == 'present':
                 return dict(result, skipped=True, msg=(
@@ -187,15 +194,21 @@ class ActionModule(ActionBase):
         mine, groups = str(inventory.get(me, 'pg_cluster') or ''), inventory.raw(me).get('group_names', [])
         wanted = self._option(args, 'clusters')
         wanted = wanted.split(',') if isinstance(wanted, str) else wanted
-        hosts = [
-            host for name, provider in providers.items()
-            if (provider in groups if provider else name == mine) and (not wanted or name in wanted)
-            for host in members[name]
-        ]
+
+        def carried(name):
+            proxies, holders = (providers[name][key] for key in PROVIDERS)
+            # A member behind a director has its part too.
+            behind = name == mine and inventory.get(members[name][0], 'vip_to') == 'members'
+            return (proxies in groups if proxies else name == mine) or holders in groups or behind
+
+        names = [name for name in members if (not wanted or name in wanted) and carried(name)]
+        hosts = [host for name in names for host in members[name]]
+        named = {group for name in names for group in providers[name].values()} - {''}
+        peers = {group: [inventory.collect(host, PEER) for host in inventory.groups[group]] for group in sorted(named)}
         lists = [self._option(args, name) for name in ('services', 'services_extra', 'default_services')]
         lists += [inventory.get(host, key) for host in hosts for key in SERVICES]
-        named = {name for services in lists for selector in selectors(services) for name in identifiers(selector)}
-        return [inventory.collect(host, sorted(named.union(MEMBER))) for host in hosts]
+        keys = {name for services in lists for selector in selectors(services) for name in identifiers(selector)}
+        return [inventory.collect(host, sorted(keys.union(MEMBER))) for host in hosts], peers
 
     def _binaries(self):
         """The module's file, and its siblings for other machines: {what `uname -m` says: path}, '*' for any other."""
@@ -298,7 +311,8 @@ def tail(answer):
 
 def censored(result, args):
     """The result without passwords. Facts hold names, which a weak password may equal: there only its places count."""
-    found = {str(holder[key]) for holder in (args, args['node']) for key in SECRETS if holder.get(key)}
+    holders = [args, args['node'], *args.get('members', ())]
+    found = {str(holder[key]) for holder in holders for key in SECRETS if holder.get(key)}
     found = sorted(found | {quote(secret, safe='') for secret in found}, key=len, reverse=True)
     places = [(form % secret, form % MASK) for secret in found for form in (':%s@', 'password=%s')]
     anywhere = [(secret, MASK) for secret in found]

@@ -10,6 +10,7 @@ use super::member::{self, Member};
 use super::{Vars, needed};
 use crate::error::{Error, Errors};
 use crate::service::{self, Dialect, Service, Target, Timing};
+use crate::vip::{self, Vip};
 use crate::{selector, value};
 
 /// A cluster with all that is known of it.
@@ -20,8 +21,12 @@ pub struct Cluster {
     pub members: Vec<Member>,
     /// In the order they were defined.
     pub services: Vec<Service>,
-    /// `vip_address`, without its mask.
+    /// `vip_address`, without its mask: what `src_ip: vip` means.
     pub vip: Option<IpAddr>,
+    /// Who carries that address, and how; `None` where that is not our matter.
+    pub virtual_ip: Option<Vip>,
+    /// `pg_service_provider`: the group of nodes whose HAProxy carries the cluster, where that is not its members'.
+    pub provider: Option<String>,
     /// A CA that Patroni's certificate is verified against: a path on the load balancer (`patroni_ca_file`).
     pub patroni_ca: Option<String>,
 }
@@ -36,14 +41,12 @@ pub struct Overrides {
     pub collected: bool,
 }
 
-/// Variables that are the cluster's, and so the same on all of its members.
-pub const SHARED: [&str; 8] = [
+/// Variables that are the cluster's, and so the same on all of its members; those of its VIP are in `vip::SHARED`.
+pub const SHARED: [&str; 6] = [
     "pg_services",
     "pg_services_extra",
     "pg_default_services",
     "pg_default_service_dest",
-    "vip_address",
-    "pg_vip_address",
     "patroni_ca_file",
     "pg_rto",
 ];
@@ -87,9 +90,19 @@ pub fn build(name: &str, hosts: &[(&str, &Vars)], overrides: &Overrides) -> Resu
     for service in &services {
         selectors(&mut errors, name, service, &members, overrides.collected);
     }
-    let vip = vip(&mut errors, name, &shared, &services);
+    let address = address(&mut errors, name, &shared, &services);
+    let virtual_ip = vip::parse(name, &shared, &mut errors);
+    let provider = value::given(shared.get("pg_service_provider")).and_then(|v| value::text("", v).ok());
     let patroni_ca = shared.get("patroni_ca_file").and_then(|v| path(&mut errors, name, v));
-    errors.finish(Cluster { name: name.to_owned(), members, services, vip, patroni_ca })
+    errors.finish(Cluster {
+        name: name.to_owned(),
+        members,
+        services,
+        vip: address,
+        virtual_ip,
+        provider,
+        patroni_ca,
+    })
 }
 
 fn duplicates(errors: &mut Errors, cluster: &str, members: &[Member]) {
@@ -109,7 +122,7 @@ fn duplicates(errors: &mut Errors, cluster: &str, members: &[Member]) {
 /// The cluster's own variables, which all members must agree on.
 fn shared(errors: &mut Errors, cluster: &str, hosts: &[&(&str, &Vars)]) -> Vars {
     let mut found = Vars::new();
-    for name in SHARED {
+    for name in SHARED.into_iter().chain(vip::SHARED) {
         let mut values: BTreeMap<String, (&str, Value)> = BTreeMap::new();
         for (host, vars) in hosts {
             match needed(vars, name, host) {
@@ -261,7 +274,7 @@ fn selectors(errors: &mut Errors, cluster: &str, service: &Service, members: &[M
     }
 }
 
-fn vip(errors: &mut Errors, cluster: &str, shared: &Vars, services: &[Service]) -> Option<IpAddr> {
+fn address(errors: &mut Errors, cluster: &str, shared: &Vars, services: &[Service]) -> Option<IpAddr> {
     let given =
         ["vip_address", "pg_vip_address"].into_iter().find_map(|n| Some((n, value::given(shared.get(n))?)));
     let place = format!("cluster '{cluster}'");

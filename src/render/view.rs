@@ -53,10 +53,6 @@ struct Profile {
     target: u16,
 }
 
-/// Patroni's endpoint for "is the leader": `/leader` is true for a primary and for a standby cluster's leader.
-const LEADER: &str = "/leader";
-const REPLICA: &str = "/replica";
-
 pub fn service(s: &ResolvedService) -> ServiceView {
     let two_tier = s.is_two_tier();
     let mut backends = Vec::new();
@@ -164,15 +160,7 @@ fn tier_backends(s: &ResolvedService, name: &str, members: &[(&Server, When, boo
 }
 
 fn profile(s: &ResolvedService, m: &Server, when: When) -> Profile {
-    let path = s.check_url.split('?').next().unwrap_or_default();
-    let own_is = |known: &[&str]| s.check_is_patroni && s.check_code == 200 && known.contains(&path);
-    let role = match when {
-        When::Always => None,
-        When::Primary if own_is(&["/", "/primary", "/master", "/read-write", LEADER]) => None,
-        When::Replica if own_is(&[REPLICA]) => None,
-        When::Primary => Some(LEADER),
-        When::Replica => Some(REPLICA),
-    };
+    let role = s.role_path(when);
     let role_port = role.filter(|_| !s.check_is_patroni).map(|_| (m.patroni_port, m.patroni_ssl));
     Profile { role, role_port, target: m.port }
 }

@@ -8,10 +8,12 @@ use crate::inventory::Vars;
 use crate::inventory::cluster::{self, Overrides};
 use crate::settings::OPTIONS;
 use crate::value;
+use crate::vip::duty::Groups;
 
-const ARGUMENTS: [&str; 9] = [
+const ARGUMENTS: [&str; 10] = [
     "state",
     "members",
+    "groups",
     "services",
     "services_extra",
     "default_services",
@@ -32,7 +34,8 @@ pub fn from_arguments(args: &Vars) -> Result<Request, Errors> {
     unknown(&mut errors, &own);
     let state = state(&mut errors, own.get("state"));
     let node_vars = node_vars(&mut errors, own.get("node"));
-    let hosts = members(&mut errors, own.get("members"));
+    let hosts = hosts(&mut errors, "members", own.get("members"));
+    let groups = groups(&mut errors, own.get("groups"));
     let clusters = match value::given(own.get("clusters")) {
         Some(v) => names(&mut errors, v),
         // All of the carried ones is not what somebody means by it, and they cannot be asked for again.
@@ -69,6 +72,7 @@ pub fn from_arguments(args: &Vars) -> Result<Request, Errors> {
         clusters,
         state,
         overrides,
+        groups,
         options,
         warnings: Vec::new(),
     };
@@ -112,21 +116,39 @@ fn node_vars(errors: &mut Errors, v: Option<&Value>) -> Vars {
     }
 }
 
-fn members(errors: &mut Errors, v: Option<&Value>) -> Vec<(String, Vars)> {
+/// Groups by name, each a list of hosts: the load balancers and directors that clusters name.
+fn groups(errors: &mut Errors, v: Option<&Value>) -> Groups {
+    match value::given(v) {
+        None => Groups::new(),
+        Some(Value::Object(map)) => {
+            let mut group = |(name, list): (&String, &Value)| {
+                (name.clone(), hosts(errors, &format!("groups.{}", name.escape_debug()), Some(list)))
+            };
+            map.iter().map(&mut group).collect()
+        }
+        Some(other) => {
+            let what = format!("groups: {} is no map", value::show(other));
+            errors.push(Error::new("arguments", what).hint("group name: a list of maps, each of one host"));
+            Groups::new()
+        }
+    }
+}
+
+fn hosts(errors: &mut Errors, what: &str, v: Option<&Value>) -> Vec<(String, Vars)> {
     let list = match value::given(v) {
         None => return Vec::new(),
         Some(Value::Array(list)) => list,
         Some(other) => {
             errors.push(
-                Error::new("arguments", format!("members: {} is no list", value::show(other)))
-                    .hint("a list of maps, each the variables of one member"),
+                Error::new("arguments", format!("{what}: {} is no list", value::show(other)))
+                    .hint("a list of maps, each the variables of one host"),
             );
             return Vec::new();
         }
     };
     let mut hosts = Vec::new();
     for (i, member) in list.iter().enumerate() {
-        let place = format!("members[{i}]");
+        let place = format!("{what}[{i}]");
         let Some(map) = member.as_object() else {
             errors.push(Error::new(place, format!("{} is no map of variables", value::show(member))));
             continue;
@@ -137,7 +159,7 @@ fn members(errors: &mut Errors, v: Option<&Value>) -> Vec<(String, Vars)> {
             Some(name) => hosts.push((name.to_owned(), map.clone())),
             None => errors.push(
                 Error::new(place, "has neither inventory_hostname nor ansible_host")
-                    .hint("say where the member is: inventory_hostname: 10.10.10.11"),
+                    .hint("say where the host is: inventory_hostname: 10.10.10.11"),
             ),
         }
     }

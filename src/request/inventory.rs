@@ -8,6 +8,7 @@ use super::{Request, State, merged_options};
 use crate::error::{Error, Errors, nearest};
 use crate::inventory::{Host, Inventory, Vars, cluster};
 use crate::value;
+use crate::vip::duty::{Groups, PROVIDERS};
 
 /// Who this machine is, for finding itself in an inventory.
 #[derive(Debug, Clone, Default)]
@@ -57,12 +58,14 @@ pub fn from_inventory(
     let node = found.map_or(who.hostname.clone(), |h| h.name.clone());
     let options = merged_options(&node, &node_vars, flags, &mut errors);
     let hosts = inventory.hosts.iter().map(|h| (h.name.clone(), h.vars.clone())).collect();
+    let groups = groups(inventory);
     errors.finish(Request {
         hosts,
         node,
         node_vars,
         clusters,
         state,
+        groups,
         options,
         warnings,
         ..Request::default()
@@ -134,18 +137,38 @@ fn myself<'a>(inventory: &'a Inventory, who: &Identity, errors: &mut Errors) -> 
     found.first().copied()
 }
 
-/// The clusters a host's load balancer carries: its own, unless dedicated nodes do (`pg_service_provider`, a group),
-/// and those whose provider group it is in.
+/// The hosts of the groups that any host names as its cluster's load balancers or directors.
+fn groups(inventory: &Inventory) -> Groups {
+    let mut groups = Groups::new();
+    for h in &inventory.hosts {
+        for name in PROVIDERS.into_iter().filter_map(|key| text(&h.vars, key)) {
+            groups.entry(name.clone()).or_insert_with(|| {
+                let within = inventory.hosts.iter().filter(|h| h.groups.contains(&name));
+                within.map(|h| (h.name.clone(), h.vars.clone())).collect()
+            });
+        }
+    }
+    groups
+}
+
+fn text(vars: &Vars, name: &str) -> Option<String> {
+    value::given(vars.get(name)).and_then(|v| value::text(name, v).ok())
+}
+
+/// The clusters a host carries: its own, unless dedicated nodes do (`pg_service_provider`, a group); those whose provider
+/// group it is in; those whose VIP it carries or is behind.
 fn carried(inventory: &Inventory, me: &Host) -> Vec<String> {
-    let text = |vars: &Vars, name: &str| value::given(vars.get(name)).and_then(|v| value::text(name, v).ok());
     let mut names = Vec::new();
     for h in &inventory.hosts {
         let Some(name) = text(&h.vars, "pg_cluster") else { continue };
-        let mine = match text(&h.vars, "pg_service_provider") {
+        let member = text(&me.vars, "pg_cluster").as_ref() == Some(&name);
+        let proxy = match text(&h.vars, "pg_service_provider") {
             Some(group) => me.groups.contains(&group),
-            None => text(&me.vars, "pg_cluster").as_ref() == Some(&name),
+            None => member,
         };
-        if mine {
+        let holder = text(&h.vars, "vip_provider").is_some_and(|group| me.groups.contains(&group));
+        let behind = member && text(&h.vars, "vip_to").as_deref() == Some("members");
+        if proxy || holder || behind {
             names.push(name);
         }
     }

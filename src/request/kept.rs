@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Request;
 use crate::inventory::{Vars, cluster, member};
+use crate::vip::{self, duty};
 use crate::{selector, value};
 
 /// A request as it is kept: module arguments, those of the node and those of each cluster.
@@ -33,8 +34,10 @@ fn of_cluster(request: &Request, name: &str) -> Value {
     let selectors: BTreeSet<&str> = lists.chain(said).flat_map(selectors).collect();
     let all = selectors.iter().any(|text| selector::needs_all_variables(text));
     let named: BTreeSet<String> = selectors.into_iter().flat_map(selector::identifiers).collect();
-    let needed =
-        |key: &str| member::KNOWN.contains(&key) || cluster::SHARED.contains(&key) || named.contains(key);
+    let shared = |key: &str| {
+        cluster::SHARED.contains(&key) || vip::SHARED.contains(&key) || vip::INTERFACE.contains(&key)
+    };
+    let needed = |key: &str| member::KNOWN.contains(&key) || shared(key) || named.contains(key);
     let one = |(host, vars): &&(String, Vars)| {
         let keep = |(k, v): (&String, &Value)| match (needed(k), all && harmless(k)) {
             (true, _) => Some((k.clone(), v.clone())),
@@ -53,7 +56,26 @@ fn of_cluster(request: &Request, name: &str) -> Value {
         kept.extend(lists.into_iter().filter_map(|(name, list)| Some((name.to_owned(), list.clone()?))));
         Value::Object(kept)
     };
-    json!({"members": own.iter().map(one).collect::<Vec<_>>()})
+    json!({"members": own.iter().map(one).collect::<Vec<_>>(), "groups": groups(request, &own)})
+}
+
+/// The hosts of the groups that a cluster's members name, with what a VIP needs of them.
+fn groups(request: &Request, own: &[&(String, Vars)]) -> Value {
+    let name = |vars: &Vars, key: &str| value::given(vars.get(key)).and_then(|v| value::text(key, v).ok());
+    let named: BTreeSet<String> =
+        own.iter().flat_map(|(_, vars)| duty::PROVIDERS.into_iter().filter_map(|k| name(vars, k))).collect();
+    let host = |(host, vars): &(String, Vars)| {
+        let known = |k: &str| k == "ansible_host" || vip::INTERFACE.contains(&k);
+        let mut kept: Vars =
+            vars.iter().filter(|(k, _)| known(k)).map(|(k, v)| (k.clone(), v.clone())).collect();
+        kept.insert("inventory_hostname".into(), host.clone().into());
+        Value::Object(kept)
+    };
+    let group = |name: String| {
+        let hosts = request.groups.get(&name)?.iter().map(host).collect();
+        Some((name, Value::Array(hosts)))
+    };
+    Value::Object(named.into_iter().filter_map(group).collect())
 }
 
 /// The node's settings and the run's options: one set for all clusters of the node, by whichever run was the last.

@@ -7,9 +7,10 @@ use serde_json::Value;
 use super::{Model, Request, ResolvedCluster, State};
 use crate::error::{Error, Errors};
 use crate::inventory::Vars;
-use crate::inventory::cluster::{self, Cluster, Overrides};
+use crate::inventory::cluster::{self, Cluster};
 use crate::resolve::{self, Expectation, ResolvedService};
 use crate::settings::Options;
+use crate::vip::duty::{self, Duty};
 use crate::{settings, value};
 
 /// Builds and resolves every cluster of a request.
@@ -29,7 +30,7 @@ pub fn model(request: Request) -> Result<Model, Errors> {
 ///
 /// # Errors
 /// What is wrong with the node itself.
-pub fn model_apart(request: Request) -> Result<Model, Errors> {
+pub fn model_apart(mut request: Request) -> Result<Model, Errors> {
     let mut errors = Errors::default();
     let node = settings::node(&request.node, &request.node_vars, &mut errors);
     let kept = super::kept::arguments(&request);
@@ -39,9 +40,9 @@ pub fn model_apart(request: Request) -> Result<Model, Errors> {
         state: request.state,
         clusters: BTreeMap::new(),
         failed: BTreeMap::new(),
-        options: request.options,
+        options: std::mem::take(&mut request.options),
         check: request.check,
-        warnings: request.warnings,
+        warnings: std::mem::take(&mut request.warnings),
     };
     if request.clusters.is_empty() {
         errors.push(
@@ -56,7 +57,7 @@ pub fn model_apart(request: Request) -> Result<Model, Errors> {
         let mine = by_cluster.get(name).unwrap_or(&empty);
         let built = match request.state {
             State::Absent => gone(name),
-            State::Present => build(name, mine, &request.overrides, &model.options),
+            State::Present => build(name, mine, &request, &model.options),
         };
         match built {
             Ok(c) => drop(model.clusters.insert(name.clone(), c)),
@@ -69,26 +70,43 @@ pub fn model_apart(request: Request) -> Result<Model, Errors> {
 fn build(
     name: &str,
     hosts: &[(&str, &Vars)],
-    overrides: &Overrides,
+    request: &Request,
     options: &Options,
 ) -> Result<ResolvedCluster, Errors> {
-    let cluster = cluster::build(name, hosts, overrides)?;
+    let cluster = cluster::build(name, hosts, &request.overrides)?;
     let mut services = resolve::cluster(&cluster, options.roles)?;
     for s in &mut services {
-        s.nonlocal = options.nonlocal_bind;
+        // The address is bound on all nodes that may come to hold it.
+        s.nonlocal = options.nonlocal_bind || cluster.virtual_ip.is_some();
         s.guarded = options.single_primary
             && s.servers.len() > 1
             && matches!(s.expectation, Expectation::Primary | Expectation::Leader);
     }
-    Ok(ResolvedCluster { cluster, services })
+    let provider = cluster.provider.as_deref();
+    let duty = match &cluster.virtual_ip {
+        None => None,
+        Some(vip) => Some(duty::resolve(&cluster, vip, provider, &request.groups, &request.node)?),
+    };
+    // A node that has no part in it looks at the cluster as a load balancer of it would.
+    let part = |d: &Duty| d.proxy || !(d.real_server || d.holder.is_some());
+    let proxy = duty.as_ref().is_none_or(part);
+    Ok(ResolvedCluster { cluster, services, proxy, duty })
 }
 
 /// A cluster that goes. Its members may be gone from the inventory already, and so nobody has looked at the name yet.
 fn gone(name: &str) -> Result<ResolvedCluster, Errors> {
     value::word("pg_cluster", &Value::from(name), "-_.", 63)?;
     let name = name.to_owned();
-    let cluster = Cluster { name, members: Vec::new(), services: Vec::new(), vip: None, patroni_ca: None };
-    Ok(ResolvedCluster { cluster, services: Vec::new() })
+    let cluster = Cluster {
+        name,
+        members: Vec::new(),
+        services: Vec::new(),
+        vip: None,
+        virtual_ip: None,
+        provider: None,
+        patroni_ca: None,
+    };
+    Ok(ResolvedCluster { cluster, services: Vec::new(), proxy: true, duty: None })
 }
 
 /// Hosts by the cluster they name: one pass, however many clusters there are.
@@ -105,6 +123,10 @@ fn group<'a>(hosts: &[(&'a str, &'a Vars)]) -> BTreeMap<String, Vec<(&'a str, &'
 fn refuse_collisions(model: &mut Model) {
     let all: Vec<ResolvedService> = model.clusters.values().flat_map(|c| c.services.clone()).collect();
     for (name, error) in resolve::collisions(&all) {
+        model.failed.entry(name).or_default().push(error);
+    }
+    let duties: Vec<&Duty> = model.clusters.values().filter_map(|c| c.duty.as_ref()).collect();
+    for (name, error) in duty::collisions(&duties) {
         model.failed.entry(name).or_default().push(error);
     }
     let port = model.node.exporter_port;
