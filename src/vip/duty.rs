@@ -211,3 +211,6 @@ pub fn collisions(duties: &[&Duty]) -> Vec<(String, Error)> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests;
