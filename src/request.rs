@@ -19,7 +19,7 @@ use crate::vip::duty::Groups;
 
 pub use arguments::from_arguments;
 pub use inventory::{Identity, from_inventory};
-pub use kept::{Kept, arguments};
+pub use kept::{Kept, arguments, joined};
 pub use model::{model, model_apart};
 
 /// What is to become of the named clusters.

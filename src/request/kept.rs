@@ -24,6 +24,20 @@ pub fn arguments(request: &Request) -> Kept {
     Kept { node: of_node(request), clusters }
 }
 
+/// What is kept of several clusters, as one: their members, and the groups that any of them names.
+pub fn joined(clusters: impl IntoIterator<Item = Value>) -> Vars {
+    let (mut members, mut groups) = (Vec::new(), Vars::new());
+    for mut one in clusters {
+        if let Some(Value::Array(list)) = one.get_mut("members").map(Value::take) {
+            members.extend(list);
+        }
+        if let Some(Value::Object(map)) = one.get_mut("groups").map(Value::take) {
+            groups.extend(map);
+        }
+    }
+    Vars::from_iter([("members".to_owned(), members.into()), ("groups".to_owned(), groups.into())])
+}
+
 fn of_cluster(request: &Request, name: &str) -> Value {
     let o = &request.overrides;
     let is_own =

@@ -25,7 +25,8 @@ pub fn apply(node: &Node<'_>, model: &Model) -> Report {
         return report;
     }
     // An old version is refused when a candidate is checked with it: before anything is touched, and not on every run.
-    if !node.rooted && node.sys.find("haproxy").is_none() {
+    let proxy = model.clusters.values().any(|c| c.proxy);
+    if proxy && !node.rooted && node.sys.find("haproxy").is_none() {
         report.needs.push("haproxy".into());
         report.msg = "nothing was changed".into();
         report.fail([haproxy::missing()]);

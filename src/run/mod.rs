@@ -110,9 +110,10 @@ pub fn wanted(
 ) -> Result<Wanted, Obstacles> {
     let mut found = Obstacles::default();
     let layout = node.layout();
-    let present = model.state == State::Present;
+    // A node that is only a director, or only a member behind one, has no HAProxy of ours.
+    let present = model.state == State::Present && model.clusters.values().any(|c| c.proxy);
     let mut services = Vec::new();
-    for (name, c) in &model.clusters {
+    for (name, c) in model.clusters.iter().filter(|(_, c)| c.proxy) {
         let rendered = render_haproxy::services(templates, &layout, &c.services);
         services.extend(found.take(Some(name), rendered).unwrap_or_default());
     }

@@ -52,6 +52,7 @@ fn seen(l: &Look<'_>, model: &Model, patience: Duration) -> Seen {
     let targets: Vec<Target<'_>> = model
         .clusters
         .values()
+        .filter(|c| c.proxy)
         .map(|c| Target { cluster: &c.cluster, services: c.services.iter().collect() })
         .collect();
     until_right(l, &targets, Deadline::after(l.sys, patience))

@@ -137,8 +137,7 @@ fn lives(node: &Node<'_>, ticket: &Path) -> bool {
 pub fn together(model: &Model, guests: &[Guest]) -> Option<Model> {
     let mut args: Vars = model.kept.node.as_object()?.clone();
     let all = guests.iter().flat_map(|g| &g.wish.clusters).chain(&model.kept.clusters);
-    let members = |(_, args): &(String, Value)| args.get("members").and_then(Value::as_array).cloned();
-    args.insert("members".into(), all.filter_map(members).flatten().collect());
+    args.extend(request::joined(all.map(|(_, args)| args.clone())));
     let mut request = request::from_arguments(&args).ok()?;
     request.options = model.options.clone();
     let mut all = request::model(request).ok()?;

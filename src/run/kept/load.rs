@@ -41,13 +41,9 @@ fn load_from(node: &Node<'_>, dir: &Path, only: &[String], flags: &Vars) -> Resu
             .for_each(|n| errors.push(Error::new(format!("cluster '{n}'"), "was not applied on this node")));
     }
     let mut args = if files.iter().any(|f| f == NODE) { read(node, &dir.join(NODE))? } else { Vars::new() };
-    let mut members = Vec::new();
-    for name in known.into_iter().filter(|n| only.is_empty() || only.iter().any(|o| o == n)) {
-        if let Some(Value::Array(list)) = read(node, &dir.join(format!("{name}.json")))?.remove("members") {
-            members.extend(list);
-        }
-    }
-    args.insert("members".into(), members.into());
+    let wanted = known.into_iter().filter(|n| only.is_empty() || only.iter().any(|o| o == n));
+    let clusters = wanted.map(|name| read(node, &dir.join(format!("{name}.json"))).map(Value::Object));
+    args.extend(request::joined(clusters.collect::<Result<Vec<_>, _>>()?));
     if absent {
         args.insert("clusters".into(), only.into());
     }
