@@ -131,7 +131,7 @@ impl Vip {
 }
 
 /// The variables of a VIP that are the cluster's.
-pub const SHARED: [&str; 20] = [
+pub const SHARED: [&str; 19] = [
     "vip_mode",
     "vip_cidrmask",
     "vip_follow",
@@ -148,7 +148,6 @@ pub const SHARED: [&str; 20] = [
     "vip_local_addresses",
     "lb_kind",
     "lb_algo",
-    "pg_vip_enabled",
     "vip_address",
     "pg_vip_address",
     "pg_service_provider",

@@ -156,16 +156,14 @@ impl Reader<'_> {
         self.read(name, |n, v| value::word(n, v, "-_.", 63))
     }
 
-    /// `vip_mode` (the reference text's), else today's `pg_vip_enabled`, which is an L2 address.
+    /// `vip_mode` alone: an address that today's `pg_vip_enabled` names is carried by vip-manager, and two who carry one
+    /// address make two holders.
     fn mode(&mut self) -> Option<Mode> {
-        if value::given(self.vars.get("vip_mode")).is_some() {
-            return match self.one_of("vip_mode", &["none", "l2", "l4"])? {
-                "l2" => Some(Mode::L2),
-                "l4" => Some(Mode::L4),
-                _ => None,
-            };
+        match self.one_of("vip_mode", &["none", "l2", "l4"])? {
+            "l2" => Some(Mode::L2),
+            "l4" => Some(Mode::L4),
+            _ => None,
         }
-        self.flag("pg_vip_enabled").filter(|on| *on).map(|_| Mode::L2)
     }
 
     /// The address, and the mask that may be written behind it.

@@ -19,14 +19,15 @@ fn a_cluster_without_a_mode_has_no_vip_of_ours() {
     assert_eq!(read(json!({})), Ok(None));
     assert_eq!(read(json!({"vip_address": "10.0.0.9"})), Ok(None));
     assert_eq!(read(json!({"vip_mode": "none", "vip_address": "10.0.0.9"})), Ok(None));
-    assert_eq!(read(json!({"pg_vip_enabled": false, "pg_vip_address": "10.0.0.9/24"})), Ok(None));
+    // vip-manager's: a second one who carries it would make two holders.
+    assert_eq!(read(json!({"pg_vip_enabled": true, "pg_vip_address": "10.0.0.9/24"})), Ok(None));
 }
 
 #[test]
 fn both_dialects_name_an_address() {
     let one = vip(json!({"vip_mode": "l2", "vip_address": "10.0.0.9", "vip_cidrmask": 16}));
     assert_eq!((one.cidr().as_str(), one.mode, one.follow), ("10.0.0.9/16", Mode::L2, Follow::Primary));
-    let today = vip(json!({"pg_vip_enabled": true, "pg_vip_address": "10.0.0.9/26"}));
+    let today = vip(json!({"vip_mode": "l2", "pg_vip_address": "10.0.0.9/26"}));
     assert_eq!((today.cidr().as_str(), today.mode), ("10.0.0.9/26", Mode::L2));
     assert_eq!(vip(json!({"vip_mode": "l2", "vip_address": "fd00::9"})).cidr(), "fd00::9/64");
 }
