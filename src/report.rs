@@ -95,7 +95,7 @@ pub fn mask(text: &str) -> String {
         let words: Vec<(usize, &str)> =
             l.split_whitespace().map(|w| (w.as_ptr() as usize - l.as_ptr() as usize, w)).collect();
         words.windows(2).find_map(|pair| match pair {
-            [(_, "password" | "insecure-password"), (at, _)] => Some(*at),
+            [(_, "password" | "insecure-password" | "auth_pass"), (at, _)] => Some(*at),
             [(_, "auth"), (at, pair)] if pair.contains(':') => Some(*at),
             [(_, word), (at, _)] if word.eq_ignore_ascii_case("authorization") => Some(*at),
             _ => None,

@@ -180,6 +180,9 @@ pub struct VerifyArgs {
     pub source: Source,
     #[command(flatten)]
     pub login: LoginArgs,
+    /// Through each cluster's VIP, as a client would: from a machine that is no holder of it
+    #[arg(long, conflicts_with_all = ["fix", "watch"])]
+    pub vip: bool,
     /// Cut sessions on members that lost the role their service needs, and drain the backup tier
     #[arg(long)]
     pub fix: bool,

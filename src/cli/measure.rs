@@ -31,6 +31,9 @@ pub struct MeasureArgs {
     /// Only this port; may be given again
     #[arg(long = "port", value_name = "PORT")]
     ports: Vec<u16>,
+    /// Through the cluster's VIP
+    #[arg(long, conflicts_with = "host")]
+    vip: bool,
     /// How long sessions are begun
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
@@ -101,7 +104,8 @@ fn aims(sys: &RealSystem, a: &MeasureArgs) -> Result<(Vec<Target>, Login), Error
             Ok((m.instance.clone(), SocketAddr::new(ip, m.pg_port)))
         });
         let direct: Vec<_> = direct.collect::<Result<_, Error>>()?;
-        all.extend(targets(c, &a.ports, remote, &direct, pace(a.rate), pace(a.direct)));
+        let vip = a.vip.then_some(c.cluster.vip).flatten();
+        all.extend(targets(c, &a.ports, vip.or(remote), &direct, pace(a.rate), pace(a.direct)));
     }
     let login = run::ports::login(&node, &model.options)?.ok_or_else(|| {
         Error::new("measure", "needs a login: a handshake tells nothing of roles")

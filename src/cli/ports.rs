@@ -26,7 +26,11 @@ pub fn run(a: &VerifyArgs) -> Result<u8, Errors> {
         let error = Error::new("--fix", "cuts this node's sessions, not another one's");
         return Err(error.hint("run it on that node").into());
     }
-    let report = run::ports::report(&node, &request::model(request)?, remote, patience, a.fix);
+    let model = request::model(request)?;
+    let report = match a.vip {
+        true => run::ports::through_vips(&node, &model, patience),
+        false => run::ports::report(&node, &model, remote, patience, a.fix),
+    };
     match a.source.format {
         Format::Json => out::json(&report),
         Format::Table => out::report(&report, a.source.verbose),

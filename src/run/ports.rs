@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Node, sessions};
 use crate::report::Report;
-use crate::request::{Model, State};
+use crate::request::{Model, ResolvedCluster, State};
 use crate::settings::{Options, SslMode, VerifyMode};
 use crate::verify::deadline::Deadline;
 use crate::verify::judge::{PortResult, Status, judge_held};
@@ -130,6 +130,37 @@ pub fn report(
         report.fail([e]);
     }
     report
+}
+
+/// The same through each cluster's VIP.
+pub fn through_vips(node: &Node<'_>, model: &Model, patience: Duration) -> Report {
+    let mut report = super::begin(model);
+    let mut results = Vec::new();
+    for (name, c) in &model.clusters {
+        let Some(vip) = &c.cluster.virtual_ip else {
+            let error = crate::error::Error::new(format!("cluster '{name}'"), "has no VIP");
+            report.fail([error.hint("set vip_mode and vip_address, or leave --vip away")]);
+            continue;
+        };
+        let mut one = model.clone();
+        one.clusters.retain(|n, _| n == name);
+        for c in one.clusters.values_mut() {
+            reach(c);
+        }
+        match verify(node, &one, Some(vip.address), patience) {
+            Ok(found) => results.extend(found),
+            Err(e) => report.fail([e]),
+        }
+    }
+    conclude(&mut report, results, model.options.verify);
+    report
+}
+
+/// What a client reaches: whoever carries the cluster, and of its services those that the address has.
+fn reach(c: &mut ResolvedCluster) {
+    c.proxy = true;
+    let vip = c.cluster.vip;
+    c.services.retain(|s| s.binds.iter().any(|b| b.ip().is_unspecified() || Some(b.ip()) == vip));
 }
 
 fn prove(
