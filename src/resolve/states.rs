@@ -140,7 +140,7 @@ fn bytes(text: &str) -> Option<u64> {
 }
 
 /// Who serves the service: the active tier, and the backup tier while that is empty. A member without weight serves
-/// nobody; one whose state is not known serves nobody.
+/// nobody; one whose state is not known serves nobody. Of a guarded service, nobody serves while two would.
 #[must_use]
 pub fn serving(service: &ResolvedService, states: &BTreeMap<String, MemberState>) -> BTreeSet<String> {
     let tier = |tier: Tier| -> BTreeSet<String> {
@@ -153,6 +153,9 @@ pub fn serving(service: &ResolvedService, states: &BTreeMap<String, MemberState>
         members.map(|(m, _)| m.instance.clone()).collect()
     };
     let active = tier(Tier::Active);
+    if service.guarded && active.len() > 1 {
+        return BTreeSet::new();
+    }
     if active.is_empty() { tier(Tier::Backup) } else { active }
 }
 
