@@ -306,3 +306,27 @@ fn haproxy_reads_it_without_a_warning() {
     let out = node.sys.run(&command).unwrap();
     assert_eq!(out.code, 0, "{}", String::from_utf8_lossy(&out.stderr));
 }
+
+#[test]
+fn an_apply_brings_it_a_second_one_changes_nothing_and_it_goes_with_its_vip() {
+    let with = common::HOSTS.replace(
+        "pg_cluster: pg-test,",
+        "pg_cluster: pg-test, vip_mode: l2, vip_follow: haproxy, vip_address: 10.10.10.9,",
+    );
+    let root = common::Root::with(&with);
+    assert!(root.conf("pg-test-@vip").contains("bind unix@/run/haproxy/pgsvc-pg-test.sock mode 666"));
+    let before = root.tree();
+    let again = root.apply(&with, &[]);
+    assert_eq!(common::code(&again), 0, "{}", common::err(&again));
+    let differs = common::difference(&before, &root.tree());
+    assert!(differs.iter().all(|p| !p.to_string_lossy().contains("haproxy")), "{differs:?}");
+    let without = root.plan(common::HOSTS, &["--format", "json"]);
+    assert!(
+        common::code(&without) == 2 && common::out(&without).contains("pg-test-@vip.cfg"),
+        "{}",
+        common::out(&without)
+    );
+    let gone = root.apply(common::HOSTS, &[]);
+    assert_eq!(common::code(&gone), 0, "{}", common::err(&gone));
+    assert!(!root.has("pg-test-@vip") && root.has("pg-test-primary"));
+}
