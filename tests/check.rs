@@ -183,3 +183,67 @@ fn a_ca_that_cannot_be_read_fails_by_name_and_only_where_it_is_needed() {
     assert!(code == 1 && said.contains("/nonexistent/ca.pem: cannot be read"), "{said}");
     assert_eq!(said.matches('\n').count(), 1);
 }
+
+/// A HAProxy that answers 200 over TLS, with a certificate for 127.0.0.1; its port, and the directory with `ca.crt`.
+struct Tls {
+    child: std::process::Child,
+    dir: tempfile::TempDir,
+    port: u16,
+}
+
+impl Drop for Tls {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Tls {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let openssl = |args: &str| {
+            let made =
+                std::process::Command::new("openssl").current_dir(dir.path()).args(args.split(' ')).output();
+            assert!(made.unwrap().status.success(), "openssl {args}");
+        };
+        let new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2";
+        openssl(&format!("{new} -keyout ca.key -out ca.crt -subj /CN=test-ca"));
+        openssl(&format!("{new} -keyout other.key -out other.crt -subj /CN=other-ca"));
+        let leaf = "-addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE";
+        openssl(&format!(
+            "{new} -keyout leaf.pem.key -out leaf.pem -subj /CN=m {leaf} -CA ca.crt -CAkey ca.key"
+        ));
+        let port = TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
+        let at = dir.path().display();
+        let config = format!(
+            "defaults\n    mode http\n    timeout client 2s\nfrontend f\n    bind *:{port} ssl crt {at}/leaf.pem\n    \
+             http-request return status 200\n"
+        );
+        std::fs::write(dir.path().join("h.cfg"), config).unwrap();
+        let mut command = std::process::Command::new("haproxy");
+        command.args(["-db", "-q", "-f"]).arg(dir.path().join("h.cfg"));
+        Self { child: command.spawn().unwrap(), dir, port }
+    }
+
+    fn ca(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+}
+
+#[test]
+fn https_is_verified_by_a_ca_where_one_is_named() {
+    let server = Tls::start();
+    let (port, ca, other) = (server.port, server.ca("ca.crt"), server.ca("other.crt"));
+    let begin = Instant::now();
+    while check(&format!("tcp://127.0.0.1:{port}")).0 != 0 {
+        assert!(begin.elapsed() < Duration::from_secs(10), "HAProxy never listens");
+    }
+    assert_eq!(check(&format!("https://127.0.0.1:{port}/x")), (0, String::new()));
+    assert_eq!(check(&format!("--ca {ca} https://127.0.0.1:{port}/x")), (0, String::new()));
+    let (code, said) = check(&format!("--ca {other} https://127.0.0.1:{port}/x"));
+    assert!(code == 1 && said.contains("signed by none of the CA file"), "{said}");
+    let (code, said) = check(&format!("--ca {ca} https://127.0.0.2:{port}/x"));
+    assert!(code == 1 && said.contains("is for another name"), "{said}");
+    let (code, said) = check(&format!("http://127.0.0.1:{port}/x"));
+    assert!(code == 1 && said.starts_with("pgsvc check: http://"), "{said}");
+}
