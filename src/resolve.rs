@@ -12,6 +12,7 @@ use crate::service::{CheckPort, ServerOptions, Service, Source, Target};
 mod names;
 mod needs;
 mod scenarios;
+pub mod states;
 pub use names::collisions;
 use names::own_name;
 pub use needs::Need;

@@ -54,6 +54,8 @@ pub enum Verb {
         #[arg(long)]
         forget: bool,
     },
+    /// Ask members or HAProxy whether something holds; exit 0 where it does, 1 where not (keepalived runs it)
+    Check(super::check::CheckArgs),
     /// Run as Ansible's module: arguments as JSON on stdin, the result on stdout
     Module,
     /// Print shell completions: pgsvc completions bash > /etc/bash_completion.d/pgsvc

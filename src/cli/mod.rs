@@ -2,6 +2,7 @@
 
 mod apply;
 mod args;
+mod check;
 mod explain;
 mod flags;
 mod lint;
@@ -58,6 +59,7 @@ fn run(cli: args::Cli) -> u8 {
         Verb::Rollback(a) => apply::rollback(&a),
         Verb::Recover => recover(),
         Verb::Seed { forget } => seed(forget),
+        Verb::Check(a) => check::run(&a),
         Verb::Measure(a) => measure::run(&a),
         Verb::Module => module(),
         Verb::Completions { shell } => {

@@ -1,6 +1,7 @@
 //! HAProxy's files: `haproxy.cfg` of the node, `conf.d/00-pgsvc.cfg`, one file per service.
 
 pub mod shape;
+mod vip;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,6 +14,8 @@ use crate::error::{Error, Errors};
 use crate::plan::RenderedFile;
 use crate::resolve::ResolvedService;
 use crate::settings::NodeSettings;
+
+pub use vip::{SERVICE as VIP_SERVICE, frontend as vip_frontend, socket as vip_socket, vip};
 
 /// The first words of every file that is ours.
 pub const MARK: &str = "# Managed by pgsvc: ";

@@ -14,10 +14,11 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Errors, nearest};
 
 /// The templates by name, as they come with the binary.
-pub const BUILT_IN: [(&str, &str); 4] = [
+pub const BUILT_IN: [(&str, &str); 5] = [
     ("haproxy.cfg.hbs", include_str!("templates/haproxy.cfg.hbs")),
     ("00-pgsvc.cfg.hbs", include_str!("templates/00-pgsvc.cfg.hbs")),
     ("service.cfg.hbs", include_str!("templates/service.cfg.hbs")),
+    ("vip.cfg.hbs", include_str!("templates/vip.cfg.hbs")),
     ("backend.hbs", include_str!("templates/backend.hbs")),
 ];
 

@@ -116,6 +116,10 @@ pub fn wanted(
     for (name, c) in model.clusters.iter().filter(|(_, c)| c.proxy) {
         let rendered = render_haproxy::services(templates, &layout, &c.services);
         services.extend(found.take(Some(name), rendered).unwrap_or_default());
+        if let Some(duty) = &c.duty {
+            let word = render_haproxy::vip(templates, &layout, duty, &c.services);
+            services.extend(found.take(Some(name), word).flatten());
+        }
     }
     let own =
         if present { found.take(None, render_haproxy::node(templates, &layout, &model.node)) } else { None };

@@ -4,6 +4,7 @@
 //! happens. None of them judges. All are synchronous, end at a [`deadline::Deadline`], and hold little memory
 //! whatever the other side sends.
 
+pub mod check;
 pub mod deadline;
 pub mod error;
 pub mod http;

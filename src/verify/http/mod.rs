@@ -9,6 +9,9 @@ use super::deadline::{Bounded, Deadline};
 use super::error::{ProbeError, excerpt, is_closed};
 use super::tls::{self, TlsConfig};
 
+mod unix;
+pub use unix::get_unix;
+
 const HEADER_LIMIT: usize = 16 << 10;
 const BODY_LIMIT: usize = 1 << 20;
 const HEADER_TOO_LARGE: ProbeError = ProbeError::TooLarge("16 KB of header");
