@@ -140,7 +140,9 @@ impl Keepalived<'_> {
         let file = if is_ours { &paths.config } else { &paths.own };
         let mut argv = vec![self.binary()?.display().to_string(), "-f".into(), file.display().to_string()];
         for (option, suffix) in [("-p", ""), ("-r", "_vrrp"), ("-c", "_checkers"), ("-b", "_bfd")] {
-            argv.extend([option.to_owned(), format!("{}{suffix}", paths.pidfile.display())]);
+            let pidfile = format!("{}{suffix}", paths.pidfile.display());
+            self.forget(Path::new(&pidfile))?;
+            argv.extend([option.to_owned(), pidfile]);
         }
         let out = self.sys.run(&host::Command { argv, timeout: START, ..host::Command::default() });
         let out = out.map_err(|e| Error::new("keepalived", format!("cannot be started: {e}")))?;
@@ -149,6 +151,17 @@ impl Keepalived<'_> {
         }
         let said = String::from_utf8_lossy(&out.stderr).trim().replace('\n', "; ");
         Err(Error::new("keepalived", format!("does not start, exit code {}: {said}", out.code)))
+    }
+
+    /// A number that was left by a killed one, and belongs to any process by now, would keep keepalived from starting.
+    fn forget(&self, pidfile: &Path) -> Result<(), Error> {
+        let Ok(text) = self.sys.read(pidfile) else { return Ok(()) };
+        let pid = String::from_utf8_lossy(&text).trim().parse().ok();
+        if pid.is_some_and(|pid| process::lives(self.sys, pid)) {
+            return Ok(());
+        }
+        let fail = |e| Error::new(pidfile.display().to_string(), format!("cannot be removed: {e}"));
+        self.sys.remove_file(pidfile).map_err(fail)
     }
 
     fn stop(&self) -> Result<(), Error> {
