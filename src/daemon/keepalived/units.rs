@@ -92,22 +92,19 @@ impl Keepalived<'_> {
         let mut changed = Vec::new();
         for change in plan.changes.iter().filter(|c| cluster_of(&self.paths, &c.path).is_some()) {
             let name = change.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let stays = if back { change.before.is_some() } else { change.after.is_some() };
-            if stays {
-                changed.push(name);
-            } else {
-                // The file is gone already: until the daemon-reload systemd knows how to stop the unit, after it no more.
+            // By its old words, which systemd knows until the daemon-reload: the new ones would not take away what the
+            // old ones set up, and of a file that is gone there are none.
+            if systemd::unit(self.sys, &name)?.is_up() {
                 systemd::tell(self.sys, "stop", &name)?;
-                self.unlink(&name)?;
             }
+            let stays = if back { change.before.is_some() } else { change.after.is_some() };
+            if stays { changed.push(name) } else { self.unlink(&name)? }
         }
         systemd::daemon_reload(self.sys)?;
         for name in self.installed_units() {
-            if changed.contains(&name) {
-                systemd::tell(self.sys, "restart", &name).map_err(|e| explained(e, &name))?;
-            }
-            if self.is_idle(&name) {
-                systemd::enable(self.sys, &name).map_err(|e| explained(e, &name))?;
+            if changed.contains(&name) || self.is_idle(&name) {
+                let hint = format!("see journalctl -u {name}");
+                systemd::enable(self.sys, &name).map_err(|e| e.hint(hint))?;
             }
         }
         Ok(())
@@ -121,10 +118,6 @@ impl Keepalived<'_> {
             None => Ok(()),
         }
     }
-}
-
-fn explained(error: Error, name: &str) -> Error {
-    error.hint(format!("see journalctl -u {name}"))
 }
 
 #[cfg(test)]
@@ -143,10 +136,11 @@ mod tests {
     }
 
     /// What systemd is told where `old` goes and `new` comes; the files are as they are after the swap.
-    fn told(back: bool) -> Vec<String> {
+    fn told(back: bool, up: bool) -> Vec<String> {
         let mut sys = FakeSystem::default();
-        sys.runs = Box::new(|c| {
-            let active = "LoadState=loaded\nActiveState=active\nMainPID=0\n";
+        sys.runs = Box::new(move |c| {
+            let active = if up { "active" } else { "inactive" };
+            let active = format!("LoadState=loaded\nActiveState={active}\nMainPID=0\n");
             let show = c.argv.get(1).is_some_and(|a| a == "show");
             Ok(Output { stdout: if show { active.into() } else { Vec::new() }, ..Output::default() })
         });
@@ -168,19 +162,22 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_that_goes_is_stopped_while_systemd_still_knows_it() {
+    fn a_unit_that_goes_or_changes_is_stopped_while_systemd_still_knows_it() {
         let wants = "/etc/systemd/system/multi-user.target.wants";
         let steps = |gone: &str, comes: &str| {
-            vec![
-                format!("run systemctl stop pgsvc-vip-{gone}.service"),
-                format!("remove {wants}/pgsvc-vip-{gone}.service"),
-                "run systemctl daemon-reload".to_owned(),
-                format!("run systemctl restart pgsvc-vip-{comes}.service"),
-                format!("run systemctl enable --now pgsvc-vip-{comes}.service"),
-            ]
+            let unit = |cluster: &str| format!("pgsvc-vip-{cluster}.service");
+            let stops = ["new", "old"].map(|c| format!("run systemctl stop {}", unit(c)));
+            let mut steps = stops.to_vec();
+            let at = if gone == "new" { 1 } else { 2 };
+            steps.insert(at, format!("remove {wants}/{}", unit(gone)));
+            steps.push("run systemctl daemon-reload".to_owned());
+            steps.push(format!("run systemctl enable --now {}", unit(comes)));
+            steps
         };
-        assert_eq!(told(false), steps("old", "new"));
-        assert_eq!(told(true), steps("new", "old"), "an undone plan goes the other way");
+        assert_eq!(told(false, true), steps("old", "new"));
+        assert_eq!(told(true, true), steps("new", "old"), "an undone plan goes the other way");
+        // systemd forgets a unit that is down, and cannot stop it when its file is gone.
+        assert!(!told(false, false).iter().any(|step| step.contains("stop")));
     }
 
     #[test]
