@@ -1,6 +1,7 @@
 //! Rendered × installed → what would be done. Pure: reads and writes nothing.
 
 mod binds;
+pub mod keepalived;
 mod live;
 mod make;
 mod runtime;
@@ -59,8 +60,10 @@ pub enum Action {
     Reload,
     /// The running process cannot take this on by a reload (its command line lacks conf.d or the master socket).
     Restart,
-    /// No HAProxy is running.
+    /// It is not running.
     Start,
+    /// Nothing is left for it to do.
+    Stop,
 }
 
 /// Everything a transaction needs to know.
@@ -98,6 +101,7 @@ impl Action {
             Self::Reload => "sessions stay with the old worker until they end; new ones come to a new worker",
             Self::Restart => "every session is cut",
             Self::Start => "ports that nobody served open",
+            Self::Stop => "what it served is gone",
         }
     }
 }

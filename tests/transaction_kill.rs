@@ -105,8 +105,8 @@ impl System for Mortal {
     fn try_bind(&self, addr: SocketAddr) -> io::Result<()> {
         self.real.try_bind(addr)
     }
-    fn addresses(&self) -> io::Result<Vec<IpAddr>> {
-        self.real.addresses()
+    fn interfaces(&self) -> io::Result<Vec<(String, IpAddr)>> {
+        self.real.interfaces()
     }
     fn hostname(&self) -> io::Result<String> {
         self.real.hostname()

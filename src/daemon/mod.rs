@@ -1,6 +1,8 @@
 //! The daemons pgsvc configures. What they are told is decided by the transaction; how to tell them is known here.
 
 pub mod haproxy;
+pub mod interfaces;
+pub mod keepalived;
 pub mod ports;
 pub mod systemd;
 pub mod watch_unit;

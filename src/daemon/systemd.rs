@@ -58,6 +58,14 @@ pub struct Unit {
     pub main_pid: Option<u32>,
 }
 
+impl Unit {
+    /// Whether there is something to stop.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        !matches!(self.active.as_str(), "" | "inactive" | "failed")
+    }
+}
+
 /// Whether systemd runs this node.
 pub fn runs(sys: &dyn System) -> bool {
     sys.stat(Path::new("/run/systemd/system")).is_ok_and(|s| s.is_some())

@@ -285,8 +285,8 @@ impl System for FakeSystem {
     fn try_bind(&self, addr: SocketAddr) -> io::Result<()> {
         self.state().taken.get(&addr).map_or(Ok(()), |kind| Err((*kind).into()))
     }
-    fn addresses(&self) -> io::Result<Vec<IpAddr>> {
-        Ok(vec![IpAddr::from([127, 0, 0, 1])])
+    fn interfaces(&self) -> io::Result<Vec<(String, IpAddr)>> {
+        Ok(vec![("lo".to_owned(), IpAddr::from([127, 0, 0, 1]))])
     }
     fn hostname(&self) -> io::Result<String> {
         Ok("fake".to_owned())

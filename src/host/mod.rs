@@ -123,7 +123,14 @@ pub trait System: Sync {
     /// Binds a listening TCP socket for a moment, to learn whether that is possible.
     fn try_bind(&self, addr: SocketAddr) -> io::Result<()>;
     /// The node's own addresses, sorted.
-    fn addresses(&self) -> io::Result<Vec<IpAddr>>;
+    fn addresses(&self) -> io::Result<Vec<IpAddr>> {
+        let mut all: Vec<IpAddr> = self.interfaces()?.into_iter().map(|(_, address)| address).collect();
+        all.sort();
+        all.dedup();
+        Ok(all)
+    }
+    /// The node's own addresses with the names of their interfaces (getifaddrs(3)), in the kernel's order.
+    fn interfaces(&self) -> io::Result<Vec<(String, IpAddr)>>;
     fn hostname(&self) -> io::Result<String>;
     /// A name's addresses by `getent ahosts`: libc's resolver would load the node's libraries into a static binary.
     fn resolve(&self, name: &str, timeout: Duration) -> io::Result<Vec<IpAddr>>;
@@ -148,5 +155,6 @@ pub enum Signal {
     Hup,
     Term,
     Kill,
+    Usr1,
     Usr2,
 }

@@ -114,8 +114,8 @@ impl System for RealSystem {
     fn try_bind(&self, addr: SocketAddr) -> io::Result<()> {
         sockets::try_bind(addr)
     }
-    fn addresses(&self) -> io::Result<Vec<IpAddr>> {
-        sockets::addresses()
+    fn interfaces(&self) -> io::Result<Vec<(String, IpAddr)>> {
+        sockets::interfaces()
     }
     fn hostname(&self) -> io::Result<String> {
         let name = nix::unistd::gethostname()?;

@@ -26,7 +26,10 @@ pub fn plan(
     let mut found = Obstacles::default();
     let mut changes: BTreeMap<PathBuf, Option<RenderedFile>> = BTreeMap::new();
     for file in wanted.node.iter().chain(&wanted.services).chain(&wanted.dropin).chain(&wanted.watch) {
-        foreign(&mut found, file, wanted, installed, layout);
+        let is_unit = wanted.dropin.iter().chain(&wanted.watch).any(|d| d.path == file.path);
+        if file.path != layout.config || !installed.pristine {
+            foreign(&mut found, file, installed.files.get(&file.path), wanted.adopt, is_unit);
+        }
         changes.insert(file.path.clone(), Some(file.clone()));
     }
     for (path, file) in &installed.files {
@@ -52,7 +55,7 @@ pub fn plan(
         changes.insert(description.path.clone(), Some(description));
     }
     shared(&mut found, &candidate, wanted);
-    let changes = real(changes, installed, haproxy_gid);
+    let changes = real(changes, &installed.files, haproxy_gid);
     let way = way(installed, &managed, layout);
     let (action, reason) = action(&changes, installed, &hash, wanted, &way, layout);
     let commands = if action == Action::Runtime { way.commands } else { Vec::new() };
@@ -90,26 +93,23 @@ fn new_binds(installed: &Installed, candidate: &Files, layout: &Layout) -> Vec<S
     after.difference(&before).copied().collect()
 }
 
-/// A file at one of our paths that is not ours is somebody's work.
-fn foreign(
+/// A file at one of our paths that is not ours is somebody's work. `is_unit`: systemd's, whose mark names no owner.
+pub(super) fn foreign(
     found: &mut Obstacles,
     file: &RenderedFile,
-    wanted: &Wanted,
-    installed: &Installed,
-    layout: &Layout,
+    there: Option<&InstalledFile>,
+    adopt: bool,
+    is_unit: bool,
 ) {
-    let Some(there) = installed.files.get(&file.path) else { return };
-    if wanted.adopt || there.content == file.content.as_bytes() {
+    let Some(there) = there else { return };
+    if adopt || there.content == file.content.as_bytes() {
         return;
     }
     let place = file.path.display().to_string();
-    if file.path == layout.config && installed.pristine {
-        return;
-    }
     match (haproxy::owner(&there.content), &file.cluster) {
         (Some(Owner::Node), None) => {}
-        // An earlier pgsvc's drop-in, which carries the mark but, being systemd's, no owner.
-        _ if wanted.dropin.iter().chain(&wanted.watch).any(|d| d.path == file.path) && there.content.starts_with(haproxy::MARK.as_bytes()) => {}
+        // An earlier pgsvc's.
+        _ if is_unit && there.content.starts_with(haproxy::MARK.as_bytes()) => {}
         (Some(Owner::Cluster { cluster, .. }), Some(own)) if cluster == *own => {}
         (Some(Owner::Cluster { cluster, .. }), _) => found.push(
             file.cluster.as_deref(),
@@ -166,9 +166,10 @@ fn haproxy_files<'a>(
     installed.files.iter().filter(|(p, _)| layout.loads(p))
 }
 
-fn real(
+/// What of the changes is one: content, mode and owner are compared.
+pub(super) fn real(
     changes: BTreeMap<PathBuf, Option<RenderedFile>>,
-    installed: &Installed,
+    installed: &BTreeMap<PathBuf, InstalledFile>,
     haproxy_gid: Option<u32>,
 ) -> Vec<FileChange> {
     let same = |there: &InstalledFile, file: &RenderedFile| {
@@ -180,7 +181,7 @@ fn real(
     };
     let mut list = Vec::new();
     for (path, after) in changes {
-        let before = installed.files.get(&path).cloned();
+        let before = installed.get(&path).cloned();
         let unchanged = match (&before, &after) {
             (Some(there), Some(file)) => same(there, file),
             (None, None) => true,
@@ -249,7 +250,7 @@ fn action(
     }
 }
 
-fn rewritten(c: &FileChange) -> bool {
+pub(super) fn rewritten(c: &FileChange) -> bool {
     let after = c.after.as_ref().map(|a| a.content.as_bytes());
     c.before.as_ref().map(|b| b.content.as_slice()) != after
 }

@@ -44,9 +44,11 @@ pub fn summary(plan: &Plan, would: &str) -> String {
         (Action::Reload, true) => ", HAProxy reloaded".into(),
         (Action::Restart, true) => ", HAProxy restarted".into(),
         (Action::Start, true) => ", HAProxy started".into(),
+        (Action::Stop, true) => ", HAProxy stopped".into(),
         (Action::Reload, false) => ", reload HAProxy".into(),
         (Action::Restart, false) => ", restart HAProxy".into(),
         (Action::Start, false) => ", start HAProxy".into(),
+        (Action::Stop, false) => ", stop HAProxy".into(),
     };
     match (would.is_empty(), files.is_empty()) {
         (true, false) => format!("{files} changed{action}"),

@@ -16,6 +16,7 @@ pub mod postgres;
 pub mod stats;
 pub mod stray;
 pub mod tls;
+pub mod vip;
 
 #[cfg(test)]
 pub(crate) mod testkit;

@@ -63,7 +63,7 @@ impl System for Sockets {
     fn find(&self, _: &str) -> Option<PathBuf> { unimplemented!() }
     fn signal(&self, _: u32, _: Signal) -> io::Result<()> { unimplemented!() }
     fn try_bind(&self, _: SocketAddr) -> io::Result<()> { unimplemented!() }
-    fn addresses(&self) -> io::Result<Vec<IpAddr>> { unimplemented!() }
+    fn interfaces(&self) -> io::Result<Vec<(String, IpAddr)>> { unimplemented!() }
     fn hostname(&self) -> io::Result<String> { unimplemented!() }
     fn resolve(&self, _: &str, _: Duration) -> io::Result<Vec<IpAddr>> { unimplemented!() }
     fn user(&self, _: &str) -> Option<u32> { unimplemented!() }

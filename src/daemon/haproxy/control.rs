@@ -48,6 +48,7 @@ impl Haproxy<'_> {
             Action::Reload => self.reload()?,
             Action::Restart => self.restart()?,
             Action::Start => self.start()?,
+            Action::Stop => return self.stop().map(|()| Proof::default()),
         }
         let proven = self.prove(Want::Hash(&plan.hash), &old);
         self.after();
@@ -64,7 +65,7 @@ impl Haproxy<'_> {
             _ if !before.running => return self.stop(),
             Action::Runtime if self.commands_undone(plan) => return Ok(()),
             Action::Runtime | Action::Reload => self.reload()?,
-            Action::Restart | Action::Start => self.restart()?,
+            Action::Restart | Action::Start | Action::Stop => self.restart()?,
         }
         // The hash of the old files may never have been loaded; the new one's must be gone.
         let unwanted = Some(plan.hash.as_str()).filter(|h| before.hash.as_deref() != Some(*h));

@@ -141,6 +141,7 @@ pub(super) fn signal(pid: u32, signal: Signal) -> io::Result<()> {
         Signal::Hup => signal::Signal::SIGHUP,
         Signal::Term => signal::Signal::SIGTERM,
         Signal::Kill => signal::Signal::SIGKILL,
+        Signal::Usr1 => signal::Signal::SIGUSR1,
         Signal::Usr2 => signal::Signal::SIGUSR2,
     };
     Ok(kill(Pid::from_raw(pid), signal)?)

@@ -64,17 +64,14 @@ pub(super) fn try_bind(addr: SocketAddr) -> io::Result<()> {
     TcpListener::bind(addr).map(drop)
 }
 
-pub(super) fn addresses() -> io::Result<Vec<IpAddr>> {
-    let mut all: Vec<IpAddr> = nix::ifaddrs::getifaddrs()?
-        .filter_map(|interface| {
-            let address = interface.address?;
-            let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
-            v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
-        })
-        .collect();
-    all.sort();
-    all.dedup();
-    Ok(all)
+pub(super) fn interfaces() -> io::Result<Vec<(String, IpAddr)>> {
+    let all = nix::ifaddrs::getifaddrs()?.filter_map(|interface| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+        let address = v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))?;
+        Some((interface.interface_name, address))
+    });
+    Ok(all.collect())
 }
 
 pub(super) fn ask_unix(path: &Path, request: &[u8], timeout: Duration) -> io::Result<Vec<u8>> {
@@ -180,6 +177,6 @@ mod tests {
 
     #[test]
     fn the_loopback_address_is_ours() {
-        assert!(addresses().unwrap().contains(&"127.0.0.1".parse().unwrap()));
+        assert!(interfaces().unwrap().contains(&("lo".to_owned(), "127.0.0.1".parse().unwrap())));
     }
 }
