@@ -88,7 +88,7 @@ fn what_is_out_of_range_or_contradicts_itself_is_refused_by_name() {
         (json!({"lb_kind": "FNAT"}), "not in the Linux kernel's IPVS"),
         (json!({"vip_timing": "fast", "vip_auth_pass": "x"}), "cannot be had together"),
         (json!({"vip_mode": "l4", "vip_to": "members"}), "needs vip_gateway and vip_clients"),
-        (json!({"vip_clients": ["10.0.0.0/8", "x"]}), "vip_clients: \"x\" is no address"),
+        (json!({"vip_clients": ["10.0.0.0/8", "x"]}), "vip_clients: 'x' is no address"),
         (json!({"vip_gateway": "fd00::1/64"}), "of another family"),
         (json!({"vip_provider": "a b"}), "vip_provider"),
     ];
