@@ -12,7 +12,10 @@ use crate::settings::Secret;
 use crate::value;
 
 pub mod duty;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod net;
+pub mod plane;
 mod read;
 
 pub use duty::{Duty, Peer};

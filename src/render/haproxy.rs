@@ -133,7 +133,7 @@ pub fn description(
 }
 
 /// An operator's template may say anything but whose file it is.
-fn checked(file: RenderedFile) -> Result<RenderedFile, Error> {
+pub(super) fn checked(file: RenderedFile) -> Result<RenderedFile, Error> {
     let expected = match &file.cluster {
         None => matches!(owner(file.content.as_bytes()), Some(Owner::Node)),
         Some(c) => {

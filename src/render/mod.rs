@@ -2,6 +2,7 @@
 //! Nothing here reads or writes anything: an operator's templates come in as text.
 
 pub mod haproxy;
+pub mod keepalived;
 pub mod view;
 
 use std::collections::BTreeMap;
@@ -14,12 +15,15 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Errors, nearest};
 
 /// The templates by name, as they come with the binary.
-pub const BUILT_IN: [(&str, &str); 5] = [
+pub const BUILT_IN: [(&str, &str); 8] = [
     ("haproxy.cfg.hbs", include_str!("templates/haproxy.cfg.hbs")),
     ("00-pgsvc.cfg.hbs", include_str!("templates/00-pgsvc.cfg.hbs")),
     ("service.cfg.hbs", include_str!("templates/service.cfg.hbs")),
     ("vip.cfg.hbs", include_str!("templates/vip.cfg.hbs")),
     ("backend.hbs", include_str!("templates/backend.hbs")),
+    ("pgsvc.conf.hbs", include_str!("templates/pgsvc.conf.hbs")),
+    ("vip.conf.hbs", include_str!("templates/vip.conf.hbs")),
+    ("vip.service.hbs", include_str!("templates/vip.service.hbs")),
 ];
 
 /// Where things are on a node.
