@@ -43,6 +43,11 @@ cluster_streams() {
     done
 }
 
+cluster_await() {
+    if has_vm; then note "waiting until the cluster streams"; fi
+    until_true "$(if has_vm; then echo "$VM_PATIENCE"; else echo 90; fi)" "the cluster streams" cluster_streams
+}
+
 cluster_table() {
     local node role state timeline lag
     printf '%-7s %-13s %-5s %-8s %-8s %-9s %s\n' NODE ADDRESS SEQ PG_ROLE NOW STATE LAG

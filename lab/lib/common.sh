@@ -9,6 +9,8 @@ VENV=${PGSVC_VENV:-$REPO/target/venv}
 CLUSTER=pg-test
 NET=10.10.10
 CONTROLLER=$NET.1
+CLIENT_NET=10.10.20
+VM_PATIENCE=300 # seconds: five machines boot on two cores
 MONITOR_USER=dbuser_monitor
 MONITOR_PASSWORD=lab-monitor # made up, and valid in the lab only
 
@@ -21,7 +23,7 @@ die() {
     exit 1
 }
 
-need_root() { ((EUID == 0)) || die "must run as root: it makes network namespaces, mounts and containers"; }
+need_root() { ((EUID == 0)) || die "must run as root: it makes network namespaces, mounts, containers and machines"; }
 need_tool() { command -v "$1" >/dev/null || die "$1 is missing: run 'lab install' first"; }
 
 # choose NAME: sets the paths and prefixes of the lab with that name.
@@ -86,12 +88,15 @@ claim() {
 is_up() { [[ -e $LAB/up ]]; }
 need_up() { is_up || die "lab '$NAME' is not up: run 'lab up' first"; }
 
-# The nodes of the lab, as `up` wrote them: NAME ADDRESS KIND SEQ ROLE
+# The nodes of the lab, as `up` wrote them: NAME ADDRESS KIND SEQ ROLE [vm]
 nodes() { awk "${1:-1}"' {print $1}' "$LAB/nodes.txt"; }
 pg_nodes() { nodes '$3 == "pg"'; }
 node_field() { awk -v node="$1" -v field="$2" '$1 == node {print $field}' "$LAB/nodes.txt" 2>/dev/null || true; }
 address_of() { node_field "$1" 2; }
 node_at() { awk -v address="$1" '$2 == address {print $1}' "$LAB/nodes.txt"; }
+is_vm() { [[ $(node_field "$1" 6) == vm ]]; }
+has_vm() { [[ -n $(nodes '$6 == "vm"') ]]; }
+has_client() { [[ -e $LAB/client ]]; }
 need_node() { [[ -n $(address_of "$1") ]] || die "no node '$1'; there are: $(nodes | xargs)"; }
 
 # start_of PID: when the process began; a PID alone may have been given to another process since.

@@ -2,7 +2,7 @@
 # What the machine that carries the lab needs.
 
 host_tools=(mmdebstrap:mmdebstrap systemd-nspawn:systemd-container ip:iproute2 ssh:openssh-client psql:postgresql-client
-    curl:curl pgrep:procps nsenter:util-linux)
+    curl:curl pgrep:procps nsenter:util-linux linux.uml:user-mode-linux mkfs.ext4:e2fsprogs)
 
 host_install() {
     need_root

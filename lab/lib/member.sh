@@ -54,10 +54,11 @@ EOF
 }
 
 member_config() {
-    local node=$1 address hosts=() peer nofailover=false
+    local node=$1 address hosts=() peer nofailover=false client=
     address=$(address_of "$node")
     for peer in $(etcd_nodes); do hosts+=("$(address_of "$peer"):2379"); done
     if [[ $(node_field "$node" 5) == offline ]]; then nofailover=true; fi
+    if has_client; then client=$'\n'"    - host all all $CLIENT_NET.0/24 scram-sha-256"; fi
     cat <<EOF
 scope: $CLUSTER
 namespace: /pg/
@@ -88,7 +89,7 @@ postgresql:
     - local all all peer
     - local replication postgres peer
     - host all all 127.0.0.1/32 scram-sha-256
-    - host all all $NET.0/24 scram-sha-256
+    - host all all $NET.0/24 scram-sha-256$client
     - host replication replicator $NET.0/24 scram-sha-256
   basebackup:
     checkpoint: fast

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# One node: an overlay over the image, booted by systemd-nspawn in its own network namespace.
+# One node: an overlay over the image, booted by systemd-nspawn in its own network namespace. What a virtual machine does
+# otherwise is in vm.sh.
 
 node_dir() { echo "$LAB/nodes/$1"; }
 
@@ -49,10 +50,17 @@ node_prepare() {
     local node=$1 dir
     dir=$(node_dir "$node")
     mkdir -p "$dir"/{root,upper,work}
+    node_mount "$node"
+    node_identity "$node" "$dir/root" "$(address_of "$node")"
+    if is_vm "$node"; then vm_prepare "$node"; fi
+}
+
+node_mount() {
+    local node=$1 dir
+    dir=$(node_dir "$node")
     # volatile: a lab's data need not survive the machine, so nothing waits for its disk.
     mount -t overlay "$PREFIX$node" "$dir/root" \
         -o "lowerdir=$IMAGE,upperdir=$dir/upper,workdir=$dir/work,volatile"
-    node_identity "$node" "$dir/root" "$(address_of "$node")"
 }
 
 node_boot() {
@@ -73,17 +81,30 @@ node_boot() {
 }
 
 node_alive() { alive "$(node_dir "$1")/pid"; }
-node_mounted() { grep -q " $(node_dir "$1")/root overlay " /proc/mounts; }
+node_has_disk() {
+    if is_vm "$1"; then [[ -e /run/netns/$(netns net) ]]; else grep -q " $(node_dir "$1")/root overlay " /proc/mounts; fi
+}
+
+# node_net NODE: addresses and routes as at the first boot.
+node_net() {
+    if is_vm "$1"; then
+        node_ssh "$1" lab-net </dev/null
+    elif has_client; then
+        net_routes | sed 's/^/route replace /' | ip -n "$(netns "$1")" -batch -
+    fi
+}
 
 # Boots the nodes that do not run (killed, or powered off), mends the links, and waits for every node's ssh.
 nodes_revive() {
     local node
     for node in $(nodes); do
-        ip -n "$(netns net)" link set "$node" up
+        net_link up "$node"
         node_alive "$node" && continue
-        node_boot "$node"
+        if is_vm "$node"; then vm_boot "$node"; else node_boot "$node"; fi
     done
-    for node in $(nodes); do until_true 60 "$node answers on ssh" node_answers "$node"; done
+    for node in $(nodes); do
+        if is_vm "$node"; then vm_await "$node"; else until_true 60 "$node answers on ssh" node_answers "$node"; fi
+    done
 }
 
 # node_kill NODE: as if its power went. First what would start it again, then the node's PID 1, whose end is the end
@@ -92,6 +113,7 @@ node_kill() {
     local dir pid leader
     dir=$(node_dir "$1")
     ssh_hang_up "$1"
+    if is_vm "$1"; then vm_kill "$1"; return; fi
     if alive "$dir/keep"; then kill -KILL "$(cut -d' ' -f1 "$dir/keep")" 2>/dev/null || true; fi
     alive "$dir/pid" || return 0
     pid=$(cut -d' ' -f1 "$dir/pid")

@@ -1,0 +1,82 @@
+# shellcheck shell=bash
+# From nothing to a cluster that streams, and back.
+
+# up_plan NODES BALANCERS VM: the nodes of the lab, one a line; VM is all, lb or nothing.
+up_plan() {
+    local n role pg='' lb=''
+    case $3 in all) pg=' vm' lb=' vm' ;; lb) lb=' vm' ;; esac
+    for ((n = 1; n <= $1; n++)); do
+        case $n in 1) role=primary ;; 3) role=offline ;; *) role=replica ;; esac
+        echo "node$n $NET.$((10 + n)) pg $n $role$pg"
+    done
+    for ((n = 1; n <= $2; n++)); do echo "lb$n $NET.$((20 + n)) lb - -$lb"; done
+}
+
+verb_up() {
+    local count=3 balancers=0 vm='' client=0 node plan
+    while (($#)); do
+        case $1 in
+        --nodes) count=${2:-} && shift 2 ;;
+        --lb) balancers=${2:-} && shift 2 ;;
+        --vm) vm=${2:-} && client=1 && shift 2 ;;
+        --client) client=1 && shift ;;
+        *) die "up does not know '$1'" ;;
+        esac
+    done
+    [[ $count =~ ^[1-9]$ && $balancers =~ ^[0-9]$ ]] || die "--nodes takes 1 to 9, --lb 0 to 9"
+    [[ $vm =~ ^(|all|lb)$ ]] || die "--vm takes 'all' or 'lb', not '$vm'"
+    plan=$(up_plan "$count" "$balancers" "$vm")
+    need_tool systemd-nspawn
+    lock
+    claim
+    if is_up; then
+        # After a restart of this machine the mounts are gone, and the nodes' data cannot be trusted.
+        for node in $(nodes); do
+            node_has_disk "$node" || { note "$node has lost its disk: starting the lab anew"; tear_down; break; }
+        done
+    fi
+    if is_up; then up_again "$plan" "$client"; else up_anew "$plan" "$client"; fi
+    cluster_table
+}
+
+# up_again PLAN CLIENT: the lab is up; what is off in it boots.
+up_again() {
+    local client=0
+    if has_client; then client=1; fi
+    [[ $1 == "$(cat "$LAB/nodes.txt")" && $2 == "$client" ]] ||
+        die "lab '$NAME' is up with other nodes ($(nodes | xargs)$(if has_vm; then echo ", machines: $(nodes '$6 == "vm"' | xargs)"; fi)) or another network: run 'lab down' first"
+    nodes_revive
+    cluster_await
+    say "lab '$NAME' is up"
+}
+
+# up_anew PLAN CLIENT
+up_anew() {
+    local began node
+    image_build
+    tear_down
+    mkdir -p "$LAB/nodes" "$SOCKETS"
+    chmod 700 "$LAB" "$SOCKETS"
+    [[ -e $KEY ]] || ssh-keygen -q -t ed25519 -N '' -C pgsvc-lab -f "$KEY"
+    (umask 077 && printf '*:*:*:%s\n' postgres:lab-postgres replicator:lab-replicator test:lab-test \
+        "$MONITOR_USER:$MONITOR_PASSWORD" >"$LAB/pgpass")
+    echo "$1" >"$LAB/nodes.txt"
+    if (($2)); then touch "$LAB/client"; else rm -f "$LAB/client"; fi
+    if has_vm; then vm_image_build; fi
+    began=$(now)
+    net_up
+    for node in $(nodes); do node_prepare "$node"; done
+    nodes_revive
+    cluster_await
+    touch "$LAB/up"
+    say "lab '$NAME' is up ($((($(now) - began) / 100)) s)"
+}
+
+# tear_down: from any state, whole or half.
+tear_down() {
+    rm -f "$LAB/up"
+    nodes_kill
+    net_down
+    nodes_unmount
+    rm -rf "$SOCKETS" "$(vm_sockets)"
+}
