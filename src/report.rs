@@ -40,6 +40,9 @@ pub struct Report {
     pub changes: Vec<Change>,
     pub clusters: BTreeMap<String, Value>,
     pub verify: Vec<PortResult>,
+    /// What this node knows of the VIPs that it may hold, by cluster.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub vips: BTreeMap<String, Value>,
     /// Workers of earlier configurations that still hold sessions.
     pub old_workers: Vec<OldWorker>,
     pub errors: Vec<Error>,
@@ -120,6 +123,15 @@ impl Report {
         self.changes = plan.changes.iter().map(Change::of).collect();
     }
 
+    /// A second daemon's plan, beside the first one's.
+    pub fn also_planned(&mut self, plan: &Plan) {
+        self.changed |= !plan.is_empty();
+        self.changes.extend(plan.changes.iter().map(Change::of));
+        if self.action.as_ref().is_none_or(|a| *a == Action::Nothing) {
+            self.reason = plan.reason.clone();
+        }
+    }
+
     pub fn fail(&mut self, errors: impl IntoIterator<Item = Error>) {
         self.failed = true;
         self.errors.extend(errors);
@@ -173,10 +185,10 @@ impl Report {
     /// the ports showed.
     fn facts(&self) -> Value {
         if self.failed {
-            return json!({"node": self.node, "verify": self.verify, "old_workers": self.old_workers});
+            return json!({"node": self.node, "verify": self.verify, "old_workers": self.old_workers, "vips": self.vips});
         }
         json!({"node": self.node, "clusters": self.clusters, "verify": self.verify, "old_workers": self.old_workers,
-            "action": self.action, "hash": self.hash})
+            "action": self.action, "hash": self.hash, "vips": self.vips})
     }
 
     /// The sentence, followed by everything that is wrong.

@@ -11,6 +11,7 @@ use crate::inventory::cluster::{self, Cluster};
 use crate::resolve::{self, Expectation, ResolvedService};
 use crate::settings::Options;
 use crate::vip::duty::{self, Duty};
+use crate::vip::plane::plane;
 use crate::{settings, value};
 
 /// Builds and resolves every cluster of a request.
@@ -85,7 +86,12 @@ fn build(
     let provider = cluster.provider.as_deref();
     let duty = match &cluster.virtual_ip {
         None => None,
-        Some(vip) => Some(duty::resolve(&cluster, vip, provider, &request.groups, &request.node)?),
+        Some(vip) => {
+            let duty = duty::resolve(&cluster, vip, provider, &request.groups, &request.node)?;
+            // What its directors could not do is known on every node.
+            plane(&duty, &services)?;
+            Some(duty)
+        }
     };
     // A node that has no part in it looks at the cluster as a load balancer of it would.
     let part = |d: &Duty| d.proxy || !(d.real_server || d.holder.is_some());

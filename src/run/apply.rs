@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use super::outcome::{self, served, summary, worse};
 use super::ready::{Ready, cluster_of, ready};
-use super::{Node, begin, dry, kept, ports, queue, read, seed, sessions};
+use super::{Node, begin, dry, kept, ports, queue, read, seed, sessions, vip};
 use crate::daemon::haproxy::{self, Haproxy};
+use crate::daemon::keepalived;
 use crate::error::{Error, Errors};
 use crate::plan::{Action, Installed, Plan};
+use crate::render::Templates;
 use crate::report::Report;
 use crate::request::{Model, State};
 use crate::settings::VerifyMode;
@@ -30,6 +32,12 @@ pub fn apply(node: &Node<'_>, model: &Model) -> Report {
         report.needs.push("haproxy".into());
         report.msg = "nothing was changed".into();
         report.fail([haproxy::missing()]);
+        return report;
+    }
+    if vip::is_needed(model) && !node.rooted && node.sys.find("keepalived").is_none() {
+        report.needs.push("keepalived".into());
+        report.msg = "nothing was changed".into();
+        report.fail([keepalived::missing()]);
         return report;
     }
     let work = if model.check { check } else { install };
@@ -52,7 +60,8 @@ fn starts_at_boot(node: &Node<'_>) -> bool {
 
 /// Whether the ports are looked at.
 fn looks(node: &Node<'_>, model: &Model) -> bool {
-    model.options.verify != VerifyMode::Off && !node.rooted && model.state == State::Present
+    let any = model.clusters.values().any(|c| c.proxy);
+    any && model.options.verify != VerifyMode::Off && !node.rooted && model.state == State::Present
 }
 
 /// Check mode: the same plan, refused for the same reasons, nothing touched, not even the lock.
@@ -67,7 +76,7 @@ fn check(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Erro
     let ready = ready.checked(node, &templates, report, &|plan| dry::refuses(node, daemon, plan))?;
     report.planned(&ready.plan);
     report.msg = summary(&ready.plan, "would ");
-    Ok(())
+    vip::check(node, &ready.model, &templates, report)
 }
 
 /// What is installed, and the HAProxy that runs it: systemd is asked once for both.
@@ -94,12 +103,39 @@ fn install(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Er
     if let Recovered::RolledBack(files) = tx.recovered() {
         report.warnings.push(format!("an unfinished run was undone first ({} files)", files.len()));
     }
+    if model.state == State::Present {
+        let good = haproxys(node, model, &templates, &tx, done_for_us, report)?;
+        return vip::install(node, &good, &templates, &tx, report);
+    }
+    // An address goes before what it leads to.
+    vip::install(node, model, &templates, &tx, report)?;
+    let told = (report.changed, std::mem::take(&mut report.changes), std::mem::take(&mut report.msg));
+    haproxys(node, model, &templates, &tx, done_for_us, report)?;
+    report.changed |= told.0;
+    report.changes.extend(told.1);
+    report.msg = [told.2, std::mem::take(&mut report.msg)]
+        .into_iter()
+        .filter(|m| !m.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ");
+    Ok(())
+}
+
+/// HAProxy's part. Gives the clusters that were not refused.
+fn haproxys(
+    node: &Node<'_>,
+    model: &Model,
+    templates: &Templates,
+    tx: &Transaction<'_>,
+    done_for_us: Option<queue::Done>,
+    report: &mut Report,
+) -> Result<Model, Errors> {
     let (mut installed, haproxy) = found(node, report)?;
     if let Some(running) = &mut installed.running {
         running.interrupted = matches!(tx.recovered(), Recovered::RolledBack(_));
     }
     let daemon = daemon(haproxy.as_ref());
-    let mut ready = ready(node, model.clone(), installed, &templates, report)?;
+    let mut ready = ready(node, model.clone(), installed, templates, report)?;
     let looks = looks(node, model);
     if looks {
         // Credentials that cannot be used must show now, not when the files are installed.
@@ -107,14 +143,14 @@ fn install(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Er
     }
     // One cluster is checked where it is installed; of several, those that are refused are left out before.
     if ready.model.clusters.len() > 1 {
-        ready = ready.checked(node, &templates, report, &|plan| tx.refuses(daemon, plan))?;
+        ready = ready.checked(node, templates, report, &|plan| tx.refuses(daemon, plan))?;
     }
     kept::binary(node)?;
     if !ready.plan.is_empty() {
-        if joint::joint(node, &ready, &templates, daemon, &tx, report).is_some() {
-            return Ok(());
+        if joint::joint(node, &ready, templates, daemon, tx, report).is_none() {
+            replace(node, &ready, None, daemon, tx, report)?;
         }
-        return replace(node, &ready, None, daemon, &tx, report);
+        return Ok(ready.model);
     }
     kept::request(node, &ready.model)?;
     super::settle_watch(node, &ready.plan, report);
@@ -129,7 +165,7 @@ fn install(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Er
         let (model, options) = (&ready.model, &ready.model.options);
         ports::conclude(report, ports::verify(node, model, None, options.timeout)?, options.verify);
     }
-    Ok(())
+    Ok(ready.model)
 }
 
 /// The new set in the place of the old one: proven, verified and kept, or undone. `own`: what the report is about,
@@ -233,7 +269,7 @@ fn refused(node: &Node<'_>, model: &Model, failure: Failure, report: &mut Report
 }
 
 /// Another root: nothing runs there.
-struct NoDaemon;
+pub(super) struct NoDaemon;
 
 impl Daemon for NoDaemon {
     fn check(&self, _: &Path) -> Result<(), Error> {

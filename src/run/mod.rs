@@ -14,6 +14,7 @@ pub mod recover;
 pub mod rollback;
 pub mod seed;
 pub mod sessions;
+pub mod vip;
 pub mod watch;
 
 use std::collections::BTreeMap;
@@ -157,11 +158,13 @@ pub fn render(node: &Node<'_>, model: &Model, apart: bool) -> Result<Vec<Rendere
     if apart {
         let mut files: Vec<RenderedFile> =
             wanted.node.into_iter().chain(wanted.dropin).chain(wanted.watch).chain(wanted.services).collect();
+        files.extend(vip::files(node, model, &templates)?);
         files.sort_by(|a, b| a.path.cmp(&b.path));
         return Ok(files);
     }
     let all = crate::plan::plan(&wanted, &Installed::default(), &node.layout(), &templates, None)?;
-    Ok(all.changes.into_iter().filter_map(|c| c.after).collect())
+    let vips = vip::files(node, model, &templates)?;
+    Ok(all.changes.into_iter().filter_map(|c| c.after).chain(vips).collect())
 }
 
 /// Plans against what is installed. Nothing is touched.

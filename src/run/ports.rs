@@ -185,6 +185,9 @@ fn prove(
         report.old_workers = found.old;
     }
     conclude(report, seen.ports, model.options.verify);
+    if remote.is_none() {
+        super::vip::look(node, model, report, Duration::ZERO);
+    }
     Ok(())
 }
 

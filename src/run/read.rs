@@ -62,7 +62,7 @@ pub fn looked<'a>(node: &Node<'a>) -> Result<(Installed, Option<Haproxy<'a>>), E
     errors.finish((installed, haproxy))
 }
 
-fn file(node: &Node<'_>, path: &Path) -> Result<Option<InstalledFile>, Error> {
+pub(super) fn file(node: &Node<'_>, path: &Path) -> Result<Option<InstalledFile>, Error> {
     let fail = |e: std::io::Error| Error::new(path.display().to_string(), format!("cannot be read: {e}"));
     match node.sys.stat(path).map_err(fail)? {
         None => Ok(None),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::{Node, kept, ports, read, seed};
+use super::{Node, kept, ports, read, seed, vip};
 use crate::daemon::haproxy::Haproxy;
 use crate::daemon::watch_unit;
 use crate::error::{Error, Errors};
@@ -38,6 +38,11 @@ fn run(node: &Node<'_>, model: Option<&Model>, report: &mut Report) -> Result<()
         report.msg = "nothing to do: the earlier set is the installed one".into();
         return Ok(());
     }
+    let (theirs, changes): (Vec<_>, Vec<_>) = changes.into_iter().partition(|c| vip::is_ours(&c.path));
+    if changes.is_empty() {
+        vip::back(node, theirs, &tx, report)?;
+        return Ok(kept::swap(node)?);
+    }
     let plan = plan(node, changes, &read::installed(node)?)?;
     let mut haproxy = Haproxy::detect(node.sys, node.paths.clone());
     haproxy.hooks = Some(seed::hooks(node));
@@ -49,6 +54,7 @@ fn run(node: &Node<'_>, model: Option<&Model>, report: &mut Report) -> Result<()
             report.msg = format!("{} files back, HAProxy {done}", plan.changes.len());
             put.keep()?;
             kept::swap(node)?;
+            vip::back(node, theirs, &tx, report)?;
             super::settle_watch(node, &plan, report);
         }
         Err(failure) => {

@@ -1,0 +1,387 @@
+//! The second provider as the verbs use it: keepalived's files of a node's clusters, planned, installed after HAProxy's
+//! under the same lock, and read back. What the files say is `render`'s matter, how keepalived is told `daemon`'s.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Node, read};
+use crate::daemon::interfaces::interface_of;
+use crate::daemon::keepalived::{self, Keepalived, Paths, units};
+use crate::error::{Error, Errors};
+use crate::plan::keepalived::{Installed, Running, Wanted, plan};
+use crate::plan::{Action, FileChange, Obstacles, Plan, RenderedFile};
+use crate::render::Templates;
+use crate::render::haproxy::MARK;
+use crate::render::keepalived::{self as render, Interfaces};
+use crate::report::Report;
+use crate::request::{Model, State};
+use crate::transaction::{Daemon, Failure, Transaction};
+use crate::verify::deadline::Deadline;
+use crate::verify::vip::{self as kernel, Planned, Real};
+use crate::vip::plane::plane;
+use crate::vip::{Duty, Mode, Net};
+
+/// IPVS's table follows keepalived's start by moments.
+const TABLE: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(50);
+/// What stands for an interface that only the node itself knows.
+const UNKNOWN: &str = "auto";
+
+/// The clusters' parts in VIPs, as far as this node has any.
+fn duties(model: &Model) -> impl Iterator<Item = &Duty> {
+    let part = |d: &&Duty| d.holder.is_some() || d.real_server;
+    model.clusters.values().filter_map(|c| c.duty.as_ref()).filter(part)
+}
+
+/// Whether the node needs keepalived.
+pub fn is_needed(model: &Model) -> bool {
+    model.state == State::Present && duties(model).any(|d| d.holder.is_some())
+}
+
+/// The node's files for keepalived, whatever is installed. Offline an interface that is not said stays open.
+///
+/// # Errors
+/// Templates that cannot be rendered; an interface that cannot be found on this node.
+pub fn files(node: &Node<'_>, model: &Model, templates: &Templates) -> Result<Vec<RenderedFile>, Obstacles> {
+    let mut found = Obstacles::default();
+    let mut files = Vec::new();
+    for (name, c) in &model.clusters {
+        let Some(duty) = c.duty.as_ref().filter(|d| d.holder.is_some() || d.real_server) else { continue };
+        let one = || -> Result<Vec<RenderedFile>, Errors> {
+            let servers = if duty.directs() { plane(duty, &c.services)? } else { Vec::new() };
+            let (own, gateway) = interfaces(node, duty)?;
+            let said = duty.holder.and_then(|i| duty.holders.get(i)).and_then(|p| p.interface.clone());
+            let vip = said.unwrap_or_else(|| own.clone());
+            let names = Interfaces { own: &own, vip: &vip, gateway: &gateway };
+            let file = render::cluster(templates, &c.cluster, duty, &servers, &names)?;
+            let unit = render::unit(templates, duty, &names)?.filter(|_| node.has_systemd());
+            Ok(file.into_iter().chain(unit).collect())
+        };
+        files.extend(found.take(Some(name), one()).unwrap_or_default());
+    }
+    found.finish(files)
+}
+
+/// The interface of the node's own address, and the one whose network the gateway is in.
+fn interfaces(node: &Node<'_>, duty: &Duty) -> Result<(String, String), Error> {
+    let me = duty.holder.and_then(|i| duty.holders.get(i));
+    let Some(me) = me.filter(|_| !node.rooted) else { return Ok((UNKNOWN.into(), UNKNOWN.into())) };
+    let own = interface_of(node.sys, me.address).ok().flatten().ok_or_else(|| {
+        let what = format!("no interface of this node has the address {} of '{}'", me.address, me.host);
+        Error::new(format!("cluster '{}'", duty.cluster), what)
+            .hint("ansible_host must be the node's own address")
+    })?;
+    if let Some(name) = &me.interface
+        && !node.sys.interfaces().unwrap_or_default().iter().any(|(n, _)| n == name)
+    {
+        let what = format!("vip_interface: '{name}' is no interface of '{}'", me.host);
+        return Err(Error::new(format!("cluster '{}'", duty.cluster), what)
+            .hint("see 'ip address', or set it to auto"));
+    }
+    let near = |g: Net| {
+        let all = node.sys.interfaces().unwrap_or_default();
+        all.into_iter().find(|(_, ip)| g.contains(*ip)).map(|(name, _)| name)
+    };
+    let gateway = duty.vip.gateway.and_then(near).unwrap_or_else(|| own.clone());
+    Ok((own, gateway))
+}
+
+/// What is to be done about keepalived.
+struct Part<'a> {
+    daemon: Keepalived<'a>,
+    plan: Plan,
+}
+
+/// Plans keepalived's part; `None` where neither the request nor the node has any.
+fn part<'a>(node: &Node<'a>, model: &Model, templates: &Templates) -> Result<Option<Part<'a>>, Errors> {
+    let paths = Paths::default();
+    let clusters = if model.state == State::Present { files(node, model, templates)? } else { Vec::new() };
+    let mut installed = Installed::default();
+    for path in paths.list(node.sys) {
+        if let Some(file) = read::file(node, &path)? {
+            installed.files.insert(path, file);
+        }
+    }
+    let ours = |(p, f): (&PathBuf, &crate::plan::InstalledFile)| {
+        *p != paths.own && f.content.starts_with(MARK.as_bytes())
+    };
+    if clusters.is_empty() && !installed.files.iter().any(ours) {
+        return Ok(None);
+    }
+    let daemon = Keepalived::detect(node.sys, paths.clone());
+    if !node.rooted {
+        free(node, model, &installed, &paths)?;
+        installed.idle_units = daemon.has_idle_units();
+        installed.running = daemon.running()?.map(|r| Running {
+            serves: !r.instances.is_empty() || !r.reads_ours && !r.children.is_empty(),
+            hash: r.hash,
+            reads_ours: r.reads_ours,
+        });
+    }
+    let foreign = installed.files.get(&paths.own).is_some_and(|f| !f.content.is_empty());
+    let binary = node.sys.find("keepalived").unwrap_or_else(|| "/usr/sbin/keepalived".into());
+    let dropin = node.has_systemd().then(|| RenderedFile {
+        path: paths.dropin.clone(),
+        content: keepalived::dropin(&paths, &binary),
+        mode: 0o644,
+        owner: ("root".into(), "root".into()),
+        cluster: None,
+    });
+    let wanted = Wanted {
+        node: Some(render::node(templates, foreign)?),
+        dropin,
+        clusters,
+        scope: model.clusters.keys().cloned().collect(),
+        adopt: model.options.adopt,
+    };
+    let mut plan = plan(&wanted, &installed, &paths)?;
+    if node.rooted {
+        plan.action = Action::Nothing;
+        plan.reason = "files only: nothing runs in another root".into();
+    }
+    consent(model, &plan, &installed)?;
+    Ok(Some(Part { daemon, plan }))
+}
+
+/// An address that somebody else put on this node already: two who carry it make two holders.
+fn free(node: &Node<'_>, model: &Model, installed: &Installed, paths: &Paths) -> Result<(), Errors> {
+    let mut errors = Errors::default();
+    for d in duties(model)
+        .filter(|d| d.holder.is_some() && !installed.files.contains_key(&paths.cluster(&d.cluster)))
+    {
+        if kernel::holds(node.sys, d.vip.address).unwrap_or(false) {
+            let what =
+                format!("vip_address {} is on this node already, put there by somebody else", d.vip.address);
+            errors.push(
+                Error::new(format!("cluster '{}'", d.cluster), what)
+                    .hint("stop who carries it (vip-manager? systemctl status), or set vip_mode: none"),
+            );
+        }
+    }
+    errors.finish(())
+}
+
+/// A restart lets go of every address for a moment: where somebody is served already it needs consent.
+fn consent(model: &Model, plan: &Plan, installed: &Installed) -> Result<(), Error> {
+    let serves = installed.running.as_ref().is_some_and(|r| r.serves);
+    if plan.action != Action::Restart || !serves || model.options.allow_restart {
+        return Ok(());
+    }
+    let what = format!("a restart is needed, which lets go of every address for a moment: {}", plan.reason);
+    Err(Error::new("keepalived", what)
+        .hint("choose the moment and pass --allow-restart (allow_restart: true)"))
+}
+
+/// Check mode: what an apply would do.
+///
+/// # Errors
+/// What an apply would be refused for.
+pub fn check(
+    node: &Node<'_>,
+    model: &Model,
+    templates: &Templates,
+    report: &mut Report,
+) -> Result<(), Errors> {
+    let Some(part) = part(node, model, templates)? else { return Ok(()) };
+    if !part.plan.is_empty() && node.sys.find("keepalived").is_some() {
+        super::dry::refuses(node, &part.daemon, &part.plan)?;
+    }
+    told(report, &part.plan, true);
+    Ok(())
+}
+
+/// Installs keepalived's part and reads back what came of it.
+///
+/// # Errors
+/// What failed; the old set is back then, or the report says that it is not.
+pub fn install(
+    node: &Node<'_>,
+    model: &Model,
+    templates: &Templates,
+    tx: &Transaction<'_>,
+    report: &mut Report,
+) -> Result<(), Errors> {
+    let Some(part) = part(node, model, templates)? else { return Ok(()) };
+    if !part.plan.is_empty() || part.plan.daemon_reload {
+        put(node, &part, tx, report)?;
+    }
+    if model.state == State::Present && !node.rooted {
+        look(node, model, report, TABLE);
+    }
+    Ok(())
+}
+
+fn put(node: &Node<'_>, part: &Part<'_>, tx: &Transaction<'_>, report: &mut Report) -> Result<(), Errors> {
+    let daemon: &dyn Daemon = if node.rooted { &super::apply::NoDaemon } else { &part.daemon };
+    match tx.install(daemon, &part.plan) {
+        Ok(put) => {
+            told(report, &part.plan, false);
+            Ok(put.keep()?)
+        }
+        Err(failure) => Err(refused(failure, report)),
+    }
+}
+
+fn refused(failure: Failure, report: &mut Report) -> Errors {
+    let what = match (&failure.rolled_back, failure.touched) {
+        (Ok(()), false) => "keepalived: nothing was changed",
+        (Ok(()), true) => "keepalived: the old configuration is back and serves",
+        (Err(_), _) => "keepalived: rolling back failed as well",
+    };
+    report.rolled_back |= failure.touched && failure.rolled_back.is_ok();
+    report.msg = join(&report.msg, what);
+    let mut errors = failure.error;
+    errors.take(failure.rolled_back);
+    errors
+}
+
+fn told(report: &mut Report, plan: &Plan, would: bool) {
+    if plan.is_empty() {
+        return;
+    }
+    report.also_planned(plan);
+    let files = super::outcome::files(plan.changes.len());
+    let does = match (&plan.action, would) {
+        (Action::Nothing | Action::Runtime, _) => "",
+        (Action::Reload, false) => ", keepalived reloaded",
+        (Action::Restart, false) => ", keepalived restarted",
+        (Action::Start, false) => ", keepalived started",
+        (Action::Stop, false) => ", keepalived stopped",
+        (Action::Reload, true) => ", reload keepalived",
+        (Action::Restart, true) => ", restart keepalived",
+        (Action::Start, true) => ", start keepalived",
+        (Action::Stop, true) => ", stop keepalived",
+    };
+    let text = if would { format!("would change {files}{does}") } else { format!("{files} changed{does}") };
+    let said = if report.msg == "nothing to do" { String::new() } else { report.msg.clone() };
+    report.msg = join(&said, &text);
+}
+
+fn join(a: &str, b: &str) -> String {
+    if a.is_empty() { b.to_owned() } else { format!("{a}; {b}") }
+}
+
+/// What the kernel and keepalived say of each VIP: into the report, and as errors where it contradicts the plan.
+pub fn look(node: &Node<'_>, model: &Model, report: &mut Report, patience: Duration) {
+    let holders: Vec<&Duty> = duties(model).filter(|d| d.holder.is_some()).collect();
+    if holders.is_empty() || node.rooted {
+        return;
+    }
+    let running = Keepalived::detect(node.sys, Paths::default()).running().ok().flatten();
+    let states: BTreeMap<String, String> =
+        running.iter().flat_map(|r| r.instances.iter()).map(|i| (i.name.clone(), i.state.clone())).collect();
+    for duty in holders {
+        let mut wrong = Vec::new();
+        if !running.as_ref().is_some_and(|r| r.reads_ours && !r.children.is_empty()) {
+            wrong.push("keepalived does not run with pgsvc's configuration".to_owned());
+        } else if duty.directs() && !duty.vip.dpvs {
+            wrong = table(node, model, duty, patience);
+        }
+        let place = format!("VIP {} of {}", duty.vip.address, duty.cluster);
+        report.fail(
+            wrong.into_iter().map(|w| Error::new(place.clone(), w).hint("see journalctl -u keepalived")),
+        );
+        report.vips.insert(duty.cluster.clone(), told_of(node, duty, &states));
+    }
+}
+
+fn told_of(node: &Node<'_>, duty: &Duty, states: &BTreeMap<String, String>) -> Value {
+    let mode = if duty.vip.mode == Mode::L2 { "l2" } else { "l4" };
+    json!({
+        "address": duty.vip.address, "mode": mode,
+        "holds": kernel::holds(node.sys, duty.vip.address).unwrap_or(false),
+        "state": states.get(&format!("pgsvc-{}", duty.cluster)),
+        "nodes": duty.holders.iter().map(|p| p.host.as_str()).collect::<Vec<_>>(),
+    })
+}
+
+/// What of IPVS's table contradicts the plan, until the deadline.
+fn table(node: &Node<'_>, model: &Model, duty: &Duty, patience: Duration) -> Vec<String> {
+    let Some(c) = model.clusters.get(&duty.cluster) else { return Vec::new() };
+    let Ok(servers) = plane(duty, &c.services) else { return Vec::new() };
+    let planned: Vec<Planned> = servers
+        .iter()
+        .map(|s| Planned {
+            address: s.address,
+            port: s.port,
+            real: s.real.iter().map(|r| real(r.address, r.port, r.weight, s.kind)).collect(),
+        })
+        .collect();
+    let deadline = Deadline::after(node.sys, patience);
+    loop {
+        let found = match kernel::read(node.sys) {
+            Ok(table) => kernel::compare(&planned, &table),
+            Err(e) => vec![format!("IPVS's table cannot be read: {e}")],
+        };
+        if found.is_empty() || deadline.left(node.sys).is_none() {
+            return found;
+        }
+        node.sys.sleep(POLL);
+    }
+}
+
+fn real(address: IpAddr, port: u16, weight: u16, kind: crate::vip::Kind) -> Real {
+    Real { address, port, weight: weight.into(), kind }
+}
+
+/// Whether a path is keepalived's matter, for a rollback.
+pub fn is_ours(path: &std::path::Path) -> bool {
+    let paths = Paths::default();
+    paths.loads(path) || path == paths.dropin || units::cluster_of(&paths, path).is_some()
+}
+
+/// Puts an earlier set of keepalived's files back.
+///
+/// # Errors
+/// What failed.
+pub fn back(
+    node: &Node<'_>,
+    changes: Vec<FileChange>,
+    tx: &Transaction<'_>,
+    report: &mut Report,
+) -> Result<(), Errors> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let paths = Paths::default();
+    let daemon = Keepalived::detect(node.sys, paths.clone());
+    let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
+    for path in paths.list(node.sys).into_iter().filter(|p| paths.loads(p)) {
+        if let Some(file) = read::file(node, &path)? {
+            files.insert(path, file.content);
+        }
+    }
+    for c in changes.iter().filter(|c| paths.loads(&c.path)) {
+        match &c.after {
+            Some(file) => drop(files.insert(c.path.clone(), file.content.clone().into_bytes())),
+            None => drop(files.remove(&c.path)),
+        }
+    }
+    let stays = files.contains_key(&paths.config);
+    let action = match (stays, daemon.running()?.is_some_and(|r| r.reads_ours)) {
+        (true, true) => Action::Reload,
+        (true, false) => Action::Start,
+        (false, _) if files.contains_key(&paths.own) => Action::Restart,
+        (false, _) => Action::Stop,
+    };
+    let name = files.get(&paths.name()).map(|f| String::from_utf8_lossy(f).into_owned()).unwrap_or_default();
+    let router = name.lines().find_map(|l| l.trim().strip_prefix("router_id "));
+    let hash = router.map(|r| r.trim().to_owned()).unwrap_or_default();
+    let plan = Plan {
+        daemon_reload: changes.iter().any(|c| !paths.loads(&c.path)),
+        changes,
+        action,
+        reason: "rollback was asked for".into(),
+        commands: Vec::new(),
+        hands: Vec::new(),
+        hash,
+        candidate: if stays { files } else { BTreeMap::new() },
+        new_binds: Vec::new(),
+        nonlocal_binds: false,
+    };
+    put(node, &Part { daemon, plan }, tx, report)
+}
