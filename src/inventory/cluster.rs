@@ -31,6 +31,16 @@ pub struct Cluster {
     pub patroni_ca: Option<String>,
 }
 
+impl Cluster {
+    /// A cluster of which nothing but the name is known.
+    #[must_use]
+    pub fn empty(name: &str) -> Self {
+        let (members, services) = (Vec::new(), Vec::new());
+        let (vip, virtual_ip, provider, patroni_ca) = (None, None, None, None);
+        Self { name: name.to_owned(), members, services, vip, virtual_ip, provider, patroni_ca }
+    }
+}
+
 /// Service lists said by a task or on a command line: they take the place of the members' variables.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Overrides {
