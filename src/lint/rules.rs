@@ -5,6 +5,7 @@ use super::Rule;
 mod capacity;
 mod check;
 mod definition;
+mod patroni;
 mod ports;
 mod roles;
 mod secrets;

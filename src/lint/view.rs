@@ -160,7 +160,8 @@ impl ClusterView<'_> {
 
     /// Where a service, or the first of these fields that it has, was written.
     pub fn service_place(&self, name: &str, fields: &[&str]) -> Option<Place> {
-        place::of_entry(self, self.entry(name)?, fields)
+        let entry = self.entry(name)?;
+        place::of_entry(self, entry, fields).or_else(|| self.place(&["pg_cluster"]))
     }
 
     /// Where the first of these variables that a member has was written.

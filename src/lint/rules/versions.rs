@@ -3,7 +3,8 @@
 use super::super::sink::Sink;
 use super::super::view::{self, View};
 use super::super::{Rule, Severity};
-use super::check::{self, Acts, Asked, URL};
+use super::check::URL;
+use super::patroni::{self, Acts, Asked};
 
 pub static TOO_NEW: Rule = Rule {
     code: "PGS049",
@@ -44,7 +45,7 @@ fn version(text: &str) -> Option<Version> {
 }
 
 fn too_new(view: &View<'_>, sink: &mut Sink) {
-    check::each(view, |c, s, a| {
+    patroni::each(view, |c, s, a| {
         let of = |h: &&crate::inventory::Host| version(&view::text(&h.vars, "patroni_version")?);
         let Some(oldest) = c.hosts.iter().filter_map(of).min() else { return };
         for (who, [x, y, z]) in since(a).filter(|(_, v)| *v > oldest) {
