@@ -17,7 +17,7 @@ pub fn lines(found: &Found, all: bool) -> Vec<Line> {
             if group.is_some() {
                 lines.push((None, String::new()));
             }
-            lines.push((None, f.cluster.clone().unwrap_or_else(|| "nodes and files".into())));
+            lines.push((None, f.cluster.clone().unwrap_or_else(|| "inventory".into())));
             group = Some(&f.cluster);
         }
         one(f, &mut lines);
@@ -35,8 +35,14 @@ pub fn lines(found: &Found, all: bool) -> Vec<Line> {
 
 fn one(f: &Finding, lines: &mut Vec<Line>) {
     let place = f.place.as_ref().map_or_else(String::new, ToString::to_string);
-    let head = format!("  {:<8}{} {}  {place}", f.severity, f.code, f.name);
-    lines.push((Some(f.severity), head.trim_end().to_owned()));
+    let head = format!("  {:<8}{} {}", f.severity, f.code, f.name);
+    let both = format!("{head}  {place}");
+    if both.chars().count() <= WIDTH {
+        lines.push((Some(f.severity), both.trim_end().to_owned()));
+    } else {
+        lines.push((Some(f.severity), head));
+        lines.push((None, format!("      {place}")));
+    }
     wrapped(lines, "      ", &format!("{}: {}", f.object, f.what));
     if !f.fix.is_empty() {
         wrapped(lines, "      fix: ", &f.fix);

@@ -127,7 +127,11 @@ pub fn joined(found: &[Raw]) -> Vec<Finding> {
         let at = raw.place.as_ref().map(|p| (p.file.as_str(), p.line, p.column));
         let apart = if raw.object.cluster.is_some() && at.is_none() { raw.object.name.as_str() } else { "" };
         let key = (raw.rule.code, at, raw.what.as_str(), apart);
-        let (_, objects) = kept.entry(key).or_insert_with(|| (raw.finding(), Vec::new()));
+        let (finding, objects) = kept.entry(key).or_insert_with(|| (raw.finding(), Vec::new()));
+        // What is said of many clusters is none's own.
+        if finding.cluster != raw.object.cluster {
+            finding.cluster = None;
+        }
         if !objects.contains(&raw.object.name.as_str()) {
             objects.push(&raw.object.name);
         }

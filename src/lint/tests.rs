@@ -312,3 +312,26 @@ fn sarif_has_what_its_schema_requires() {
     }
     assert_eq!(sarif::sarif(&Found::default(), "x")["runs"][0]["results"], serde_json::json!([]));
 }
+
+#[test]
+fn what_is_said_of_many_clusters_is_none_s_own_and_a_long_path_has_its_own_line() {
+    let two = "all:\n  vars: {pg_services_extra: [{name: x, src_port: 5440, selector: '[]', check_url: /readonly}]}\n  children:\n    a: {vars: {pg_cluster: a}, hosts: {10.0.0.1: {pg_seq: 1, pg_role: primary}}}\n    b: {vars: {pg_cluster: b}, hosts: {10.0.0.2: {pg_seq: 1, pg_role: primary}}}\n";
+    let mut found = look(two);
+    found.findings.retain(|f| f.code == "PGS043");
+    assert_eq!(found.findings.len(), 1);
+    assert_eq!(found.findings[0].object, "service 'x' of a, service 'x' of b");
+    assert_eq!(found.findings[0].cluster, None);
+    found.findings[0].place.as_mut().unwrap().file = "d/".repeat(40);
+    let lines: Vec<String> = human::lines(&found, false).into_iter().map(|(_, l)| l).collect();
+    assert_eq!(lines[..2], ["inventory", "  error   PGS043 unknown-path"]);
+}
+
+#[test]
+fn what_ansible_would_read_otherwise_is_told_without_a_place_too() {
+    let found = look(
+        "all:\n  children:\n    a: {vars: {pg_cluster: a}, hosts: {a: {pg_seq: 1, pg_role: primary}}}\n",
+    )
+    .findings;
+    let f = found.iter().find(|f| f.code == "PGS002").unwrap();
+    assert_eq!((f.object.as_str(), &f.place), ("inventory", &None));
+}

@@ -130,9 +130,8 @@ pub fn refused(view: &View<'_>, c: Option<&ClusterView<'_>>, error: &Error, sink
 
 fn warnings(view: &View<'_>, sink: &mut Sink) {
     for text in &view.inventory.warnings {
-        let (at, what) = text.split_once(": ").unwrap_or(("", text));
+        let (at, what) = text.split_once(": ").unwrap_or(("inventory", text));
         let (place, name) = sink::in_file(at);
-        let what = if at.is_empty() { text } else { what };
         sink.add(Object { name, ..Object::default() }, place, what.to_owned());
     }
 }
