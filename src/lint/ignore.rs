@@ -27,17 +27,12 @@ struct Entry {
 /// Leaves out what is ignored; entries that are wrong or ignore nothing are findings themselves.
 pub fn apply(view: &View<'_>, mut sink: Sink) -> Found {
     let mut entries = read(view, &mut sink);
-    let clusters: BTreeMap<&str, Vec<&str>> = view
-        .clusters
-        .iter()
-        .map(|c| (c.cluster.name.as_str(), c.hosts.iter().map(|h| h.name.as_str()).collect()))
-        .collect();
     let mut ignored: BTreeMap<String, Vec<Raw>> = BTreeMap::new();
     let mut kept = Vec::new();
     for raw in std::mem::take(&mut sink.found) {
         let mut hosts: Vec<&str> = raw.object.host.iter().map(String::as_str).collect();
-        let members = raw.object.cluster.as_deref().and_then(|c| clusters.get(c));
-        hosts.extend(members.into_iter().flatten());
+        let cluster = view.clusters.iter().find(|c| Some(&c.cluster.name) == raw.object.cluster.as_ref());
+        hosts.extend(cluster.into_iter().flat_map(|c| c.hosts.iter().map(|h| h.name.as_str())));
         let meant = |e: &&mut Entry| {
             e.code == raw.rule.code
                 && (e.service.is_none() || e.service == raw.object.service)

@@ -138,7 +138,7 @@ pub fn joined(found: &[Raw]) -> Vec<Finding> {
     }
     let mut findings: Vec<Finding> = kept.into_values().map(|(f, objects)| named(f, &objects)).collect();
     let at = |f: &Finding| f.place.as_ref().map(|p| (p.file.clone(), p.line, p.column));
-    findings.sort_by(|a, b| (&a.cluster, at(a), a.code).cmp(&(&b.cluster, at(b), b.code)));
+    findings.sort_unstable_by(|a, b| (&a.cluster, at(a), a.code).cmp(&(&b.cluster, at(b), b.code)));
     findings
 }
 
