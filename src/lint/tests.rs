@@ -335,3 +335,17 @@ fn what_ansible_would_read_otherwise_is_told_without_a_place_too() {
     let f = found.iter().find(|f| f.code == "PGS002").unwrap();
     assert_eq!((f.object.as_str(), &f.place), ("inventory", &None));
 }
+
+#[test]
+fn a_path_that_acts_as_another_names_the_one_to_write() {
+    for (path, as_what) in [("/my-primary", "/primary"), ("/x-replica", "/replica"), ("/healthz", "/health")]
+    {
+        let list =
+            format!("pg_services:\n  - {{name: x, src_port: 5440, selector: '[]', check_url: {path}}}");
+        let found = look(&list).findings;
+        assert!(
+            found.iter().any(|f| f.what.ends_with(&format!("takes '{path}' for {as_what}"))),
+            "{found:?}"
+        );
+    }
+}

@@ -136,8 +136,7 @@ fn near(view: &View<'_>, sink: &mut Sink) {
         if matches!(a.acts, Acts::Nothing | Acts::GetOnly) || PATHS.iter().any(|(p, _)| *p == a.path) {
             return;
         }
-        let as_what =
-            PATHS.iter().rfind(|(p, acts)| *acts == a.acts && *p != "/master").map_or("", |(p, _)| *p);
+        let as_what = PATHS.iter().find(|(p, acts)| *acts == a.acts && *p != "/").map_or("", |(p, _)| *p);
         let what = format!("Patroni takes '{}' for {as_what}", a.path);
         sink.service(c, &s.service, &URL, what);
     });
