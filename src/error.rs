@@ -4,6 +4,23 @@ use std::fmt;
 
 use serde::Serialize;
 
+/// What sort of wrong it is, for those who look for one sort; most errors are of none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kind {
+    #[default]
+    Other,
+    DuplicateName,
+    DuplicatePort,
+    MixedDialects,
+    ListenerName,
+    /// A virtual address that is missing.
+    NoVip,
+    /// A virtual address or router that two clusters have.
+    VipTwice,
+    /// What the nodes of a virtual address, or IPVS, cannot do.
+    VipUnable,
+}
+
 /// One thing that is wrong, in the operator's words.
 ///
 /// Displayed as `place: what; hint`, for example
@@ -16,11 +33,19 @@ pub struct Error {
     pub what: String,
     /// What to do about it. Empty where nothing helps.
     pub hint: String,
+    #[serde(skip)]
+    pub kind: Kind,
 }
 
 impl Error {
     pub fn new(place: impl Into<String>, what: impl Into<String>) -> Self {
-        Self { place: place.into(), what: what.into(), hint: String::new() }
+        Self { place: place.into(), what: what.into(), hint: String::new(), kind: Kind::Other }
+    }
+
+    #[must_use]
+    pub fn kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
     }
 
     #[must_use]

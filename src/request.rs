@@ -18,7 +18,7 @@ use crate::vip::Duty;
 use crate::vip::duty::Groups;
 
 pub use arguments::from_arguments;
-pub use inventory::{Identity, from_inventory};
+pub use inventory::{Identity, from_inventory, groups};
 pub use kept::{Kept, arguments, joined};
 pub use model::{model, model_apart};
 

@@ -185,6 +185,15 @@ pub fn expectation(check_url: &str, check_code: u16, is_patroni: bool) -> Expect
 /// Selectors that select something else than members.
 pub fn cluster(cluster: &Cluster, roles: RoleSource) -> Result<Vec<ResolvedService>, Errors> {
     let mut errors = Errors::default();
+    let resolved = each(cluster, roles, &mut errors);
+    errors.finish(resolved)
+}
+
+/// The services that can be resolved, for those who look at all of a cluster that is not whole.
+///
+/// # Errors
+/// Into `errors`: what is wrong with the others.
+pub fn each(cluster: &Cluster, roles: RoleSource, errors: &mut Errors) -> Vec<ResolvedService> {
     let scenarios = Scenarios::new(&cluster.members, roles);
     let mut resolved = Vec::new();
     for service in &cluster.services {
@@ -193,9 +202,9 @@ pub fn cluster(cluster: &Cluster, roles: RoleSource) -> Result<Vec<ResolvedServi
         }
     }
     for s in &resolved {
-        own_name(&mut errors, s, &resolved);
+        own_name(errors, s, &resolved);
     }
-    errors.finish(resolved)
+    resolved
 }
 
 fn one(cluster: &Cluster, service: &Service, scenarios: &Scenarios) -> Result<ResolvedService, Errors> {

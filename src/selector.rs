@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 mod text;
 use text::{column, refuse_traps, rewrite_literals, unknown_function};
-pub use text::{identifiers, needs_all_variables};
+pub use text::{identifiers, needs_all_variables, truths, variables};
 
 use crate::error::{Error, nearest};
 

@@ -122,22 +122,6 @@ fn explain_shows_the_matrix_as_text_and_as_json() {
 }
 
 #[test]
-fn lint_is_0_with_warnings_and_1_with_an_error() {
-    let file = Inventory::new(HOSTS);
-    let output = good(&["lint", "-i", &file.path()]);
-    assert_eq!((out(&output).as_str(), err(&output).as_str()), ("", "no findings\n"));
-    let warned = Inventory::new(&HOSTS.replace("pg_role: primary", "pg_role: replica"));
-    assert!(out(&good(&["lint", "-i", &warned.path()])).starts_with("warning no-primary: cluster 'pg-test'"));
-    let bad = Inventory::new(&HOSTS.replace("pg_seq: 2", "pg_seq: 1"));
-    let output = run(&["lint", "-i", &bad.path()]);
-    assert_eq!(code(&output), 1);
-    assert!(out(&output).starts_with("error invalid: "), "{}", out(&output));
-    let json: Value =
-        serde_json::from_slice(&run(&["lint", "-i", &bad.path(), "--format", "json"]).stdout).unwrap();
-    assert_eq!(json[0]["severity"], "error");
-}
-
-#[test]
 fn completions_name_every_verb() {
     for shell in ["bash", "zsh", "fish"] {
         let text = out(&good(&["completions", shell]));

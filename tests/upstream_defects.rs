@@ -216,12 +216,18 @@ fn defect_10_a_failover_changes_no_file_and_the_new_primary_gets_no_reads() {
 #[test]
 fn defect_12_paths_that_do_not_mean_what_they_seem_are_found() {
     for (fields, code) in [
-        ("check_url: '/read-only?lag=0', selector: '[]'", "lag-zero"),
-        ("check_url: /sync, selector: '[]', selector_backup: '[? pg_role == `primary`]'", "sync-primary"),
+        ("check_url: '/read-only?lag=0', selector: '[]'", "PGS041 lag-zero"),
+        (
+            "check_url: /sync, selector: '[]', selector_backup: '[? pg_role == `primary`]'",
+            "PGS047 dead-backup",
+        ),
     ] {
         let file = Inventory::new(&service(fields));
         let found = out(&run(&["lint", "-i", &file.path()]));
-        assert!(found.contains(&format!(" {code}: service 'x' of pg-test: ")), "{found}");
+        assert!(
+            found.contains(&format!(" {code} ")) && found.contains("service 'x' of pg-test: "),
+            "{found}"
+        );
     }
     // Without a path, `/` is asked, which is the primary: the matrix says so instead of hiding it.
     let file = Inventory::new(&service("selector: '[]'"));

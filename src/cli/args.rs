@@ -203,10 +203,36 @@ pub struct ExplainArgs {
     pub source: Source,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LintFormat {
+    Table,
+    Json,
+    Sarif,
+}
+
 #[derive(Args)]
 pub struct LintArgs {
-    #[command(flatten)]
-    pub source: Source,
+    /// Inventory file or directory (with group_vars and host_vars), or - for `ansible-inventory --list` on stdin
+    #[arg(short, long, value_name = "INVENTORY", required_unless_present = "explain")]
+    pub inventory: Option<PathBuf>,
+    /// Only this cluster; may be given again
+    #[arg(short, long = "cluster", value_name = "CLUSTER")]
+    pub clusters: Vec<String>,
+    /// Only the clusters that this host of the inventory carries
+    #[arg(long, value_name = "NAME")]
+    pub host: Option<String>,
+    /// How findings are printed; sarif is what code hosts show beside a change
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: LintFormat,
+    /// Whose word counts for a member's role: patroni (live) or inventory
+    #[arg(long, value_name = "SOURCE", value_parser = ["patroni", "inventory"])]
+    pub role_source: Option<String>,
+    /// Say what a code means, with an example
+    #[arg(long, value_name = "CODE", conflicts_with = "inventory")]
+    pub explain: Option<String>,
+    /// Show what is ignored, with the reason
+    #[arg(short, long)]
+    pub verbose: bool,
 }
 
 #[derive(Args)]

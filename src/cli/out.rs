@@ -36,7 +36,7 @@ fn paint(text: &str, colour: &str, terminal: bool) -> String {
 }
 
 /// Colour on stdout.
-fn colour(text: &str, colour: &str) -> String {
+pub fn colour(text: &str, colour: &str) -> String {
     paint(text, colour, std::io::stdout().is_terminal())
 }
 

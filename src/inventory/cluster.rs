@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::member::{self, Member};
 use super::{Vars, needed};
-use crate::error::{Error, Errors};
+use crate::error::{Error, Errors, Kind};
 use crate::service::{self, Dialect, Service, Target, Timing};
 use crate::vip::{self, Vip};
 use crate::{selector, value};
@@ -29,6 +29,16 @@ pub struct Cluster {
     pub provider: Option<String>,
     /// A CA that Patroni's certificate is verified against: a path on the load balancer (`patroni_ca_file`).
     pub patroni_ca: Option<String>,
+}
+
+impl Cluster {
+    /// A cluster of which nothing but the name is known.
+    #[must_use]
+    pub fn empty(name: &str) -> Self {
+        let (members, services) = (Vec::new(), Vec::new());
+        let (vip, virtual_ip, provider, patroni_ca) = (None, None, None, None);
+        Self { name: name.to_owned(), members, services, vip, virtual_ip, provider, patroni_ca }
+    }
 }
 
 /// Service lists said by a task or on a command line: they take the place of the members' variables.
@@ -69,6 +79,22 @@ pub fn names<'a>(hosts: impl IntoIterator<Item = &'a Vars>) -> Vec<String> {
 /// All that is wrong with its members and services.
 pub fn build(name: &str, hosts: &[(&str, &Vars)], overrides: &Overrides) -> Result<Cluster, Errors> {
     let mut errors = Errors::default();
+    match read(name, hosts, overrides, &mut errors) {
+        Some(cluster) => errors.finish(cluster),
+        None => Err(errors),
+    }
+}
+
+/// The same, with what is good of a cluster that is not: for those who look at all of it. `None` without members.
+///
+/// # Errors
+/// Into `errors`.
+pub fn read(
+    name: &str,
+    hosts: &[(&str, &Vars)],
+    overrides: &Overrides,
+    errors: &mut Errors,
+) -> Option<Cluster> {
     let mut members: Vec<Member> = Vec::new();
     let mine =
         |vars: &Vars| vars.get("pg_cluster").is_some_and(|v| value::text("", v).is_ok_and(|t| t == name));
@@ -79,30 +105,24 @@ pub fn build(name: &str, hosts: &[(&str, &Vars)], overrides: &Overrides) -> Resu
         }
     }
     if hosts.is_empty() {
-        return Err(Error::new(format!("cluster '{name}'"), "has no members")
-            .hint("give its hosts pg_cluster and pg_seq")
-            .into());
+        errors.push(
+            Error::new(format!("cluster '{name}'"), "has no members")
+                .hint("give its hosts pg_cluster and pg_seq"),
+        );
+        return None;
     }
     members.sort_by(|a, b| (a.seq, &a.host).cmp(&(b.seq, &b.host)));
-    duplicates(&mut errors, name, &members);
-    let shared = shared(&mut errors, name, &hosts);
-    let services = services(&mut errors, name, &shared, overrides);
+    duplicates(errors, name, &members);
+    let shared = shared(errors, name, &hosts);
+    let services = services(errors, name, &shared, overrides);
     for service in &services {
-        selectors(&mut errors, name, service, &members, overrides.collected);
+        selectors(errors, name, service, &members, overrides.collected);
     }
-    let address = address(&mut errors, name, &shared, &services);
-    let virtual_ip = vip::parse(name, &shared, &mut errors);
+    let address = address(errors, name, &shared, &services);
+    let virtual_ip = vip::parse(name, &shared, errors);
     let provider = value::given(shared.get("pg_service_provider")).and_then(|v| value::text("", v).ok());
-    let patroni_ca = shared.get("patroni_ca_file").and_then(|v| path(&mut errors, name, v));
-    errors.finish(Cluster {
-        name: name.to_owned(),
-        members,
-        services,
-        vip: address,
-        virtual_ip,
-        provider,
-        patroni_ca,
-    })
+    let patroni_ca = shared.get("patroni_ca_file").and_then(|v| path(errors, name, v));
+    Some(Cluster { name: name.to_owned(), members, services, vip: address, virtual_ip, provider, patroni_ca })
 }
 
 fn duplicates(errors: &mut Errors, cluster: &str, members: &[Member]) {
@@ -113,14 +133,18 @@ fn duplicates(errors: &mut Errors, cluster: &str, members: &[Member]) {
             let what = format!("pg_seq {} is both {}'s and {}'s", a.seq, a.host, b.host);
             errors.push(
                 Error::new(format!("cluster '{cluster}'"), what)
-                    .hint("every member needs a number of its own"),
+                    .hint("every member needs a number of its own")
+                    .kind(Kind::DuplicateName),
             );
         }
     }
 }
 
 /// The cluster's own variables, which all members must agree on.
-fn shared(errors: &mut Errors, cluster: &str, hosts: &[&(&str, &Vars)]) -> Vars {
+///
+/// # Errors
+/// Into `errors`: where they do not, and values that only Ansible can read.
+pub fn shared(errors: &mut Errors, cluster: &str, hosts: &[&(&str, &Vars)]) -> Vars {
     let mut found = Vars::new();
     for name in SHARED.into_iter().chain(vip::SHARED) {
         let mut values: BTreeMap<String, (&str, Value)> = BTreeMap::new();
@@ -148,27 +172,39 @@ fn shared(errors: &mut Errors, cluster: &str, hosts: &[&(&str, &Vars)]) -> Vars 
     found
 }
 
+/// An entry of the set, and where it stands: in which list, at which place from 0. The text's own four stand in none.
+pub struct Listed {
+    pub from: Option<(&'static str, usize)>,
+    pub entry: Value,
+}
+
 /// Which lists make the set: v1.5's `pg_services` is the whole of it and `pg_services_extra` adds; today's
 /// `pg_default_services` is the base and `pg_services` adds.
-fn services(errors: &mut Errors, cluster: &str, shared: &Vars, overrides: &Overrides) -> Vec<Service> {
+///
+/// # Errors
+/// Into `errors`: what is no list, and lists of two dialects.
+pub fn listed(errors: &mut Errors, cluster: &str, shared: &Vars, overrides: &Overrides) -> Vec<Listed> {
     let pick = |said: &Option<Value>, name: &str| said.clone().or_else(|| shared.get(name).cloned());
-    let base = list(
-        errors,
-        cluster,
-        "pg_default_services",
-        pick(&overrides.default_services, "pg_default_services"),
-    );
-    let own = list(errors, cluster, "pg_services", pick(&overrides.services, "pg_services"));
-    let extra =
-        list(errors, cluster, "pg_services_extra", pick(&overrides.services_extra, "pg_services_extra"));
-    let adds = own.iter().any(|s| service::dialect_of(s) == Some(Dialect::V2));
+    let mut read = |said: &Option<Value>, name: &'static str| -> Vec<Listed> {
+        let entries = list(errors, cluster, name, pick(said, name)).into_iter().enumerate();
+        entries.map(|(i, entry)| Listed { from: Some((name, i)), entry }).collect()
+    };
+    let base = read(&overrides.default_services, "pg_default_services");
+    let own = read(&overrides.services, "pg_services");
+    let extra = read(&overrides.services_extra, "pg_services_extra");
+    let adds = own.iter().any(|s| service::dialect_of(&s.entry) == Some(Dialect::V2));
     let mut entries = match (base.is_empty(), own.is_empty() || adds) {
         (false, _) => base,
-        (true, true) => service::defaults(),
+        (true, true) => service::defaults().into_iter().map(|entry| Listed { from: None, entry }).collect(),
         (true, false) => Vec::new(),
     };
     entries.extend(own);
     entries.extend(extra);
+    entries
+}
+
+fn services(errors: &mut Errors, cluster: &str, shared: &Vars, overrides: &Overrides) -> Vec<Service> {
+    let entries = listed(errors, cluster, shared, overrides);
     let pool = match value::given(shared.get("pg_default_service_dest")) {
         None => Target::Pgbouncer,
         Some(v) => {
@@ -184,7 +220,7 @@ fn services(errors: &mut Errors, cluster: &str, shared: &Vars, overrides: &Overr
             .flatten()
     });
     let mut services: Vec<Service> = Vec::new();
-    for (i, entry) in entries.iter().enumerate() {
+    for (i, Listed { entry, .. }) in entries.iter().enumerate() {
         if let Some(mut service) = errors.take(service::parse(entry, i, cluster, pool)) {
             if let Some(timing) = timing.filter(|_| !service::says_options(entry)) {
                 service.options = timing.of(service.options);
@@ -217,7 +253,9 @@ fn list(errors: &mut Errors, cluster: &str, name: &str, v: Option<Value>) -> Vec
     if let (Some(one), Some(two)) = (of(Dialect::V1), of(Dialect::V2)) {
         let what = format!("{name} mixes two dialects: '{one}' has src_port, '{two}' has port");
         errors.push(
-            Error::new(format!("cluster '{cluster}'"), what).hint("write all entries of a list the same way"),
+            Error::new(format!("cluster '{cluster}'"), what)
+                .hint("write all entries of a list the same way")
+                .kind(Kind::MixedDialects),
         );
     }
     entries
@@ -229,12 +267,14 @@ fn twice(errors: &mut Errors, cluster: &str, services: &[Service]) {
         for other in earlier {
             let place = || format!("service '{}' of {cluster}", service.name);
             if other.name == service.name {
-                errors
-                    .push(Error::new(place(), "is defined twice").hint("names are unique within a cluster"));
+                let error = Error::new(place(), "is defined twice").hint("names are unique within a cluster");
+                errors.push(error.kind(Kind::DuplicateName));
             } else if other.port == service.port && overlap(other, service) {
                 let what = format!("port {} is also that of service '{}'", service.port, other.name);
                 errors.push(
-                    Error::new(place(), what).hint("HAProxy would share it half and half between the two"),
+                    Error::new(place(), what)
+                        .hint("HAProxy would share it half and half between the two")
+                        .kind(Kind::DuplicatePort),
                 );
             }
         }
@@ -285,7 +325,8 @@ fn address(errors: &mut Errors, cluster: &str, shared: &Vars, services: &[Servic
                     format!("service '{}' of {cluster}", s.name),
                     "listens on the cluster's VIP, and the cluster has none",
                 )
-                .hint("set vip_address, or src_ip: \"*\""),
+                .hint("set vip_address, or src_ip: \"*\"")
+                .kind(Kind::NoVip),
             );
         }
         return None;

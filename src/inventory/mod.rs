@@ -7,6 +7,7 @@ mod needed;
 pub mod yaml;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -44,6 +45,35 @@ pub struct Host {
     pub groups: Vec<String>,
     /// Where each top-level variable that won was written, where that is known.
     pub places: BTreeMap<String, Place>,
+    /// Where what is inside of some of them was written, by variable.
+    #[serde(skip)]
+    pub inner: BTreeMap<String, Arc<Inner>>,
+}
+
+/// Places inside a variable, by path: `[1].selector`. Hosts that have the variable from one place share them.
+pub type Inner = BTreeMap<String, Place>;
+
+/// The variables whose inside has places.
+pub const PLACED: [&str; 4] =
+    ["pg_services", "pg_services_extra", "pg_default_services", "pgsvc_lint_ignore"];
+
+impl Host {
+    /// Where a variable, or what is inside of it (`pg_services[1].selector`), was written: the place of the innermost part
+    /// that is known, nothing where not even the variable's is.
+    #[must_use]
+    pub fn place(&self, path: &str) -> Option<&Place> {
+        let end = path.find('[').unwrap_or(path.len());
+        let (name, mut rest) = path.split_at_checked(end)?;
+        if let Some(inner) = self.inner.get(name) {
+            while !rest.is_empty() {
+                if let Some(place) = inner.get(rest) {
+                    return Some(place);
+                }
+                rest = rest.get(..rest.rfind(['.', '[']).unwrap_or(0)).unwrap_or_default();
+            }
+        }
+        self.places.get(name)
+    }
 }
 
 /// All hosts, in the order of the inventory.

@@ -138,7 +138,7 @@ fn myself<'a>(inventory: &'a Inventory, who: &Identity, errors: &mut Errors) -> 
 }
 
 /// The hosts of the groups that any host names as its cluster's load balancers or directors.
-fn groups(inventory: &Inventory) -> Groups {
+pub fn groups(inventory: &Inventory) -> Groups {
     let mut groups = Groups::new();
     for h in &inventory.hosts {
         for name in PROVIDERS.into_iter().filter_map(|key| text(&h.vars, key)) {

@@ -102,16 +102,7 @@ fn build(
 /// A cluster that goes. Its members may be gone from the inventory already, and so nobody has looked at the name yet.
 fn gone(name: &str) -> Result<ResolvedCluster, Errors> {
     value::word("pg_cluster", &Value::from(name), "-_.", 63)?;
-    let name = name.to_owned();
-    let cluster = Cluster {
-        name,
-        members: Vec::new(),
-        services: Vec::new(),
-        vip: None,
-        virtual_ip: None,
-        provider: None,
-        patroni_ca: None,
-    };
+    let cluster = Cluster::empty(name);
     Ok(ResolvedCluster { cluster, services: Vec::new(), proxy: true, duty: None })
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::error::{Error, Errors};
+use crate::error::{Error, Errors, Kind};
 
 use super::ResolvedService;
 
@@ -22,7 +22,8 @@ pub(super) fn own_name<'a>(
                 place(),
                 format!("makes the listener '{}', which is a name of the node's own", s.listener),
             )
-            .hint("rename the service"),
+            .hint("rename the service")
+            .kind(Kind::ListenerName),
         );
     }
     for other in others.into_iter().filter(|o| o.may_make(&s.listener)) {
@@ -30,7 +31,8 @@ pub(super) fn own_name<'a>(
             "makes the listener '{}', which is a backend of service '{}' of {}",
             s.listener, other.service, other.cluster
         );
-        errors.push(Error::new(place(), what).hint("rename one of the two services"));
+        let error = Error::new(place(), what).hint("rename one of the two services");
+        errors.push(error.kind(Kind::ListenerName));
     }
 }
 
@@ -62,7 +64,9 @@ pub fn collisions(services: &[ResolvedService]) -> Vec<(String, Error)> {
             );
             found.push((
                 s.cluster.clone(),
-                Error::new(&place, what).hint("rename one of the clusters or services"),
+                Error::new(&place, what)
+                    .hint("rename one of the clusters or services")
+                    .kind(Kind::ListenerName),
             ));
         }
         for bind in &s.binds {
@@ -74,7 +78,8 @@ pub fn collisions(services: &[ResolvedService]) -> Vec<(String, Error)> {
                         other.service, other.cluster
                     );
                     found.push((s.cluster.clone(), Error::new(&place, what)
-                        .hint("give each cluster on this load balancer ports, or an address (src_ip), of its own")));
+                        .hint("give each cluster on this load balancer ports, or an address (src_ip), of its own")
+                        .kind(Kind::DuplicatePort)));
                 }
             }
             taken.push((bind, s));

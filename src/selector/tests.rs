@@ -93,3 +93,17 @@ fn a_quoted_identifier_is_a_variable_and_a_quoted_text_is_none() {
     assert_eq!(identifiers(r#"[?"pg_role" == 'zone' || `"x"` == b]"#), ["b", "pg_role"]);
     assert_eq!(identifiers(r#"[?"a\u0062" == "open"#), ["ab"]);
 }
+
+#[test]
+fn a_variable_is_a_condition_where_nothing_is_done_with_it() {
+    for (text, found) in [
+        ("[? a && !b || (c) ]", vec!["a", "b", "c"]),
+        ("[? a == 'x' || 'y' != b || c > `1` ]", vec![]),
+        ("[? contains(a, 'x') && starts_with(b, c) ]", vec![]),
+        ("[? a.b || d[0] ]", vec![]),
+        ("[? 'a' == a ] | [? b ]", vec!["b"]),
+    ] {
+        assert_eq!(truths(text), found, "{text}");
+    }
+    assert_eq!(variables("[? contains(a, 'x') && b == `q` ]"), ["a", "b"]);
+}

@@ -172,6 +172,45 @@ pub fn identifiers(text: &str) -> Vec<String> {
     names
 }
 
+/// A name outside of quotes, whether it is called as a function, and whether it is a condition by itself.
+fn bare_names(text: &str) -> Vec<(String, bool, bool)> {
+    let plain: Vec<char> = outside_quotes(text).map(|(_, c)| c).filter(|c| !c.is_whitespace()).collect();
+    let word = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
+    let mut names = Vec::new();
+    let mut rest = plain.as_slice();
+    while let Some((first, after)) = rest.split_first() {
+        if !word(first) {
+            rest = after;
+            continue;
+        }
+        let (before, _) = plain.split_at(plain.len().saturating_sub(rest.len()));
+        let (name, after) = rest.split_at(rest.iter().take_while(|c| word(c)).count());
+        let asked = match before {
+            [.., '?' | '!'] | [.., '&', '&'] | [.., '|', '|'] => true,
+            [.., c, '('] => !word(c),
+            _ => false,
+        };
+        let ends = matches!(after, [] | [']' | ')' | '&' | '|', ..]);
+        if !first.is_ascii_digit() {
+            names.push((name.iter().collect(), after.first() == Some(&'('), asked && ends));
+        }
+        rest = after;
+    }
+    names
+}
+
+/// The variables an expression names outside of quotes: no functions.
+pub fn variables(text: &str) -> Vec<String> {
+    let calls: Vec<String> =
+        bare_names(text).into_iter().filter(|(_, call, _)| *call).map(|(n, ..)| n).collect();
+    identifiers(text).into_iter().filter(|n| !calls.contains(n)).collect()
+}
+
+/// The variables that an expression takes for true or false.
+pub fn truths(text: &str) -> Vec<String> {
+    bare_names(text).into_iter().filter(|(_, _, alone)| *alone).map(|(n, ..)| n).collect()
+}
+
 /// JMESPath's quoted identifiers: `"pg_role"` is the variable, `'pg_role'` a text.
 fn quoted(text: &str) -> Vec<String> {
     let mut names = Vec::new();

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::options::{self, ServerOptions};
 use super::{CheckPort, Dialect, Service, Source, Target, parse_target};
-use crate::error::{Error, Errors, nearest};
+use crate::error::{Error, Errors, Kind, nearest};
 use crate::resolve::{Expectation, expectation};
 use crate::value;
 
@@ -73,7 +73,7 @@ impl Entry<'_> {
             let hint = format!(
                 "write the whole entry with src_port … (v1.5) or with port … (today's); '{a}' and '{b}' never stand together"
             );
-            self.errors.push(Error::new(&self.place, what).hint(hint));
+            self.errors.push(Error::new(&self.place, what).hint(hint).kind(Kind::MixedDialects));
             return None;
         }
         let dialect = if two.is_empty() { Dialect::V1 } else { Dialect::V2 };

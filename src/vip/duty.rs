@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::{Follow, INTERFACE, Mode, To, Vip};
-use crate::error::{Error, Errors};
+use crate::error::{Error, Errors, Kind as Wrong};
 use crate::inventory::Vars;
 use crate::inventory::cluster::Cluster;
 use crate::value;
@@ -145,7 +145,9 @@ fn peers(hosts: &[(String, Vars)], place: &str, errors: &mut Errors) -> Vec<Peer
 /// What the nodes cannot do.
 fn able(cluster: &Cluster, duty: &Duty, place: &str, errors: &mut Errors) {
     let vip = &duty.vip;
-    let mut refuse = |what: String, hint: &str| errors.push(Error::new(place, what).hint(hint));
+    let mut refuse = |what: String, hint: &str| {
+        errors.push(Error::new(place, what).hint(hint).kind(Wrong::VipUnable));
+    };
     if duty.holders.iter().any(|p| p.address == vip.address) {
         refuse(format!("vip_address {} is a node's own address", vip.address), "an address that no node has");
     }
@@ -193,7 +195,8 @@ pub fn collisions(duties: &[&Duty]) -> Vec<(String, Error)> {
     for d in duties {
         let place = format!("cluster '{}'", d.cluster);
         let mut twice = |what: String, hint: &str| {
-            found.push((d.cluster.clone(), Error::new(place.clone(), what).hint(hint)));
+            let error = Error::new(place.clone(), what).hint(hint).kind(Wrong::VipTwice);
+            found.push((d.cluster.clone(), error));
         };
         if let Some(other) = addresses.insert(d.vip.address, &d.cluster) {
             twice(

@@ -1,6 +1,7 @@
 //! Variables → a VIP. Every error at once.
 
 use super::*;
+use crate::error::Kind as Wrong;
 
 const ALGORITHMS: [&str; 10] = ["rr", "wrr", "lc", "wlc", "sh", "mh", "dh", "fo", "ovf", "nq"];
 
@@ -69,19 +70,19 @@ fn derived(cluster: &str) -> u8 {
 
 fn contradictions(r: &mut Reader<'_>, vip: &Vip) {
     if vip.auth_pass.is_some() && vip.fast {
-        r.push(
+        r.unable(
             "vip_auth_pass and vip_timing: fast cannot be had together".into(),
             "VRRP version 3, which fast adverts need, has no password: leave one of the two away",
         );
     }
     if vip.kind == Kind::Fnat && !vip.dpvs {
-        r.push(
+        r.unable(
             "lb_kind: FNAT is not in the Linux kernel's IPVS".into(),
             "use NAT, DR or TUN, or set vip_dpvs: true for a director with DPVS",
         );
     }
     if vip.dpvs && vip.kind == Kind::Fnat && vip.local_addresses.is_empty() {
-        r.push("lb_kind: FNAT needs vip_local_addresses".into(), "a list of the director's own addresses");
+        r.unable("lb_kind: FNAT needs vip_local_addresses".into(), "a list of the director's own addresses");
     }
     if vip.mode == Mode::L4
         && vip.to == To::Haproxy
@@ -89,7 +90,7 @@ fn contradictions(r: &mut Reader<'_>, vip: &Vip) {
         && vip.gateway.is_none()
         && !vip.dpvs
     {
-        r.push(
+        r.unable(
             "lb_kind: NAT needs vip_gateway, by which answers come back through the director".into(),
             "set vip_gateway and vip_clients, or lb_kind: DR",
         );
@@ -97,13 +98,13 @@ fn contradictions(r: &mut Reader<'_>, vip: &Vip) {
         && vip.kind == Kind::Nat
         && (vip.gateway.is_none() || vip.clients.is_empty())
     {
-        r.push(
+        r.unable(
             "lb_kind: NAT needs vip_gateway and vip_clients".into(),
             "the address on the directors that members answer through, and the networks that clients come from",
         );
     }
     if let Some(gateway) = vip.gateway.filter(|g| g.address.is_ipv4() != vip.address.is_ipv4()) {
-        r.push(
+        r.unable(
             format!("vip_gateway: {gateway} is of another family than the VIP"),
             "use addresses of one family",
         );
@@ -117,6 +118,10 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    fn unable(&mut self, what: String, hint: &str) {
+        self.errors.push(Error::new(self.place.clone(), what).hint(hint).kind(Wrong::VipUnable));
+    }
+
     fn push(&mut self, what: String, hint: &str) {
         self.errors.push(Error::new(self.place.clone(), what).hint(hint));
     }
@@ -171,10 +176,9 @@ impl Reader<'_> {
         let name =
             ["vip_address", "pg_vip_address"].into_iter().find(|n| value::given(self.vars.get(*n)).is_some());
         let Some(name) = name else {
-            self.push(
-                "vip_mode is set, and the cluster has no vip_address".into(),
-                "set vip_address, or vip_mode: none",
-            );
+            let what = "vip_mode is set, and the cluster has no vip_address";
+            let error = Error::new(self.place.clone(), what).hint("set vip_address, or vip_mode: none");
+            self.errors.push(error.kind(Wrong::NoVip));
             return None;
         };
         let text = self.read(name, value::text)?;

@@ -1,16 +1,56 @@
 //! Groups and hosts as Ansible's `InventoryData` holds them while it parses. Precedence is `merge`'s matter.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::inventory::Place;
+use crate::inventory::yaml::{At, Entry, Node};
+use crate::inventory::{Inner, PLACED, Place};
 
 /// A value and where it was written.
 #[derive(Debug, Clone)]
 pub struct Var {
     pub value: Value,
     pub place: Option<Place>,
+    /// Where what is inside was written, of the variables that somebody asks for.
+    pub inner: Option<Arc<Inner>>,
+}
+
+impl Var {
+    /// A variable that nothing is known of inside.
+    pub fn flat(value: Value, place: Option<Place>) -> Self {
+        Self { value, place, inner: None }
+    }
+
+    /// An entry of a mapping as a variable.
+    pub fn of(entry: &Entry, file: &str) -> Self {
+        let inner = PLACED.contains(&entry.key.as_str()).then(|| {
+            let mut inner = Inner::new();
+            inside(&entry.value, "", file, &mut inner);
+            Arc::new(inner)
+        });
+        Self { value: entry.value.to_value(), place: entry.at.place(file), inner }
+    }
+}
+
+/// As deep as anything is asked for: an entry of a list, its field, that one's own field.
+const DEEPEST: usize = 3;
+
+fn inside(node: &Node, path: &str, file: &str, found: &mut Inner) {
+    let mut add = |step: String, at: At, value: &Node| {
+        let path = format!("{path}{step}");
+        found.extend(at.place(file).map(|place| (path.clone(), place)));
+        if path.matches(['.', '[']).count() < DEEPEST {
+            inside(value, &path, file, found);
+        }
+    };
+    for (i, item) in node.as_list().unwrap_or_default().iter().enumerate() {
+        add(format!("[{i}]"), item.at, item);
+    }
+    for entry in node.as_map().unwrap_or_default() {
+        add(format!(".{}", entry.key), entry.at, &entry.value);
+    }
 }
 
 /// Variables of one group, one host, or one file.
@@ -86,7 +126,7 @@ impl Graph {
         let id = self.host_ids.get(name).copied().unwrap_or_else(|| {
             let mut vars = Bag::new();
             if let Some(port) = port.filter(|port| *port > 0) {
-                vars.insert("ansible_port".to_owned(), Var { value: Value::from(port), place: None });
+                vars.insert("ansible_port".to_owned(), Var::flat(Value::from(port), None));
             }
             self.hosts.push(HostNode { name: name.to_owned(), vars });
             self.hosts.len().saturating_sub(1)

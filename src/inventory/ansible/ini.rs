@@ -152,7 +152,7 @@ impl Reader<'_, '_> {
                 "one `key=value` a line below [group:vars]",
             );
         };
-        let var = Var { value: literal::value(value.trim()), place: at.place(self.target.file) };
+        let var = Var::flat(literal::value(value.trim()), at.place(self.target.file));
         if let Err(what) = self.target.graph.set_group_var(self.group, key.trim(), var) {
             self.target.error(at, what, "give it a number");
         }
@@ -198,7 +198,7 @@ impl Reader<'_, '_> {
             for (key, value) in words.iter().filter_map(|word| word.split_once('=')) {
                 let offset = line.find(&format!("{key}=")).unwrap_or(0);
                 let at = At { line: at.line, column: at.column.saturating_add(offset) };
-                let var = Var { value: literal::value(value), place: at.place(self.target.file) };
+                let var = Var::flat(literal::value(value), at.place(self.target.file));
                 if let Err(what) = self.target.graph.set_host_var(&name, key, var) {
                     self.target.error(at, what, "give it a number");
                 }

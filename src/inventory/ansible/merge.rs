@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::graph::{ALL, Bag, Graph, UNGROUPED, Var};
 use super::reader::Reader;
@@ -144,6 +145,9 @@ fn host(graph: &Graph, beside: &Beside, homes: &BTreeMap<usize, Vec<usize>>, id:
         host.vars.insert(key.to_owned(), var.value.clone());
         if let Some(place) = &var.place {
             host.places.insert(key.to_owned(), place.clone());
+        }
+        if let Some(inner) = &var.inner {
+            host.inner.insert(key.to_owned(), Arc::clone(inner));
         }
     }
     let named = groups.iter().filter(|group| **group != UNGROUPED);

@@ -77,6 +77,26 @@ fn every_variable_that_won_says_where_it_was_written() {
 }
 
 #[test]
+fn what_is_inside_a_list_of_services_says_where_it_was_written() {
+    let files = [
+        (
+            "/i/hosts.yml",
+            "all:\n  children:\n    p:\n      hosts: {h: , i: }\n      vars:\n        pg_services:\n        - name: a\n          haproxy:\n            maxconn: 1\n        - {name: b, selector: x}\n",
+        ),
+        ("/i/group_vars/p.yml", "pg_services_extra:\n  - name: c\n"),
+    ];
+    let inventory = read(&files, "/i/hosts.yml");
+    let at = |path: &str| host(&inventory, "i").place(path).map(ToString::to_string).unwrap_or_default();
+    assert_eq!(at("pg_services[0]"), "/i/hosts.yml:7:11");
+    assert_eq!(at("pg_services[0].haproxy.maxconn"), "/i/hosts.yml:9:13");
+    assert_eq!(at("pg_services[1].selector"), "/i/hosts.yml:10:21");
+    assert_eq!(at("pg_services_extra[0].name"), "/i/group_vars/p.yml:2:5");
+    assert_eq!(at("pg_services[1].port"), "/i/hosts.yml:10:11", "what is not there is its entry");
+    assert_eq!(at("pg_services[7].port"), "/i/hosts.yml:6:9", "and what has no entry is the variable");
+    assert_eq!(at("pg_port"), "");
+}
+
+#[test]
 fn a_directory_is_read_in_the_order_of_names_without_what_ansible_skips() {
     let files = [
         ("/i/10-b.yml", "all: {hosts: {b: {x: 1}}}"),

@@ -110,7 +110,6 @@ impl<'a> VarsDir<'a> {
             let what = format!("a file of variables is a mapping, this is {}", root.kind());
             return Err(Error::new(root.at.text(&name), what).hint("write `variable: value` lines"));
         };
-        let var = |entry: &yaml::Entry| Var { value: entry.value.to_value(), place: entry.at.place(&name) };
-        Ok(entries.iter().map(|entry| (entry.key.clone(), var(entry))).collect())
+        Ok(entries.iter().map(|entry| (entry.key.clone(), Var::of(entry, &name))).collect())
     }
 }

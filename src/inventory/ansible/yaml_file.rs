@@ -25,7 +25,7 @@ impl Target<'_> {
 
     /// An entry of a mapping as a variable.
     pub fn var(&self, entry: &Entry) -> Var {
-        Var { value: entry.value.to_value(), place: entry.at.place(self.file) }
+        Var::of(entry, self.file)
     }
 }
 
