@@ -196,7 +196,10 @@ fn systemd_takes_the_unit_of_every_part() {
     ] {
         let unit = rendered(3, &over, node).1.unwrap_or_else(|| panic!("{node} needs nothing"));
         let path = dir.path().join(unit.path.file_name().unwrap());
-        std::fs::write(&path, &unit.content).unwrap();
+        // Programs that need not be here are not what is looked at.
+        let known = ["/sbin/modprobe", "/sbin/sysctl", "/sbin/ip"];
+        let text = known.iter().fold(unit.content.clone(), |t, program| t.replace(program, "/bin/true"));
+        std::fs::write(&path, text).unwrap();
         let out = Command::new("systemd-analyze").arg("verify").arg(&path).output().unwrap();
         let said = String::from_utf8_lossy(&out.stderr).into_owned();
         assert!(!said.contains("pgsvc-vip-pg-test.service"), "{node}: {said}");
