@@ -17,7 +17,6 @@ use crate::vip::Duty;
 use crate::vip::plane::VirtualServer;
 
 pub use unit::name as unit_name;
-pub use view::haproxy_socket;
 
 /// The file that keepalived is started with.
 pub const CONFIG: &str = "/etc/keepalived/pgsvc.conf";

@@ -6,6 +6,8 @@ use super::{Interfaces, SERVICE, USER};
 use crate::daemon::systemd::STABLE_BINARY;
 use crate::error::Error;
 use crate::inventory::cluster::Cluster;
+use crate::render::Layout;
+use crate::render::haproxy::vip_socket;
 use crate::vip::plane::{Check, RealServer, VirtualServer, url};
 use crate::vip::{Duty, Follow, Kind, Mode, Peer, Vip};
 
@@ -85,12 +87,6 @@ struct CheckView {
     lines: Vec<String>,
 }
 
-/// The socket on which a cluster's HAProxy says that it serves; `pgsvc check` reads `unix:SOCKET/PATH`.
-#[must_use]
-pub fn haproxy_socket(cluster: &str) -> String {
-    format!("/run/haproxy/pgsvc-{cluster}.sock")
-}
-
 pub(super) fn cluster(
     cluster: &Cluster,
     duty: &Duty,
@@ -136,7 +132,9 @@ fn script(cluster: &Cluster, duty: &Duty, own: &Peer) -> Result<Option<ScriptVie
     }
     let mut argv = vec![STABLE_BINARY.to_owned(), "check".into()];
     match vip.follow {
-        Follow::Haproxy => argv.push(format!("unix:{}/", haproxy_socket(&duty.cluster))),
+        Follow::Haproxy => {
+            argv.push(format!("unix:{}:/", vip_socket(&Layout::default(), &duty.cluster).display()))
+        }
         Follow::Primary => {
             let Some(m) = cluster.members.iter().find(|m| m.host == own.host) else {
                 let what = format!("'{}' is no member, and cannot be the primary", own.host);
