@@ -4,13 +4,16 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
+use pgsvc::daemon::keepalived::{Keepalived, Paths};
 use pgsvc::daemon::systemd::STABLE_BINARY;
+use pgsvc::host::real::RealSystem;
 use pgsvc::inventory::Vars;
 use pgsvc::inventory::cluster::{Overrides, build};
 use pgsvc::plan::RenderedFile;
 use pgsvc::render::Templates;
 use pgsvc::render::keepalived::{self, Interfaces};
 use pgsvc::resolve::{self, RoleSource};
+use pgsvc::transaction::Daemon;
 use pgsvc::vip::duty::{self, Groups};
 use pgsvc::vip::plane::plane;
 use serde_json::{Value, json};
@@ -180,6 +183,30 @@ fn a_check_that_could_not_fail_would_prove_nothing() {
     {
         files[1].content = whole.replacen(good, bad, 1);
         check(&files, "").unwrap_err();
+    }
+}
+
+#[test]
+fn our_own_test_of_a_candidate_takes_what_is_rendered_and_refuses_what_is_not() {
+    let (dir, sys) = (tempfile::tempdir().unwrap(), RealSystem::new(None));
+    let daemon = Keepalived::without_systemd(&sys, Paths::default());
+    for (over, node) in [(json!({"vip_mode": "l2"}), "db1"), (nat(json!({})), "lvs1")] {
+        let lay = |from: &str, to: &str| {
+            for f in files(3, &over, node, false) {
+                let path = dir.path().join(f.path.strip_prefix("/").unwrap());
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                let text = f.content.replace(STABLE_BINARY, "/bin/true");
+                let text = if from.is_empty() { text } else { text.replace(from, to) };
+                std::fs::write(path, text).unwrap();
+            }
+            daemon.check(dir.path())
+        };
+        lay("", "").unwrap_or_else(|e| panic!("{e}"));
+        let e = lay("garp_master_delay", "garp_master_dely").unwrap_err().to_string();
+        assert!(
+            e.starts_with("/etc/keepalived/pgsvc.d/pg-test.conf:") && e.contains("garp_master_dely"),
+            "{e}"
+        );
     }
 }
 

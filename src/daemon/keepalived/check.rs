@@ -9,6 +9,10 @@ use crate::host::{Command, System};
 
 /// 10,000 real servers take 0.7 s.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// Before 2.2.8, keepalived takes whoever calls `-t` for a dead parent as soon as a script has a user of its own, and ends
+/// itself by SIGTERM. In a process namespace of its own it has no parent to miss.
+pub(super) const ALONE: [&str; 3] = ["/usr/bin/unshare", "--fork", "--pid"];
+const ENDED_ITSELF: i32 = 128 + 15;
 /// Of many complaints the first few tell it.
 const SHOWN: usize = 4;
 /// Below the stage: the candidate again, its includes leading to itself.
@@ -39,8 +43,13 @@ pub(super) fn check(sys: &dyn System, binary: &Path, paths: &Paths, staged: &Pat
     if is_empty(&sys.read(&below(first)).unwrap_or_default()) {
         return Err(Error::new(place, "says nothing, and keepalived would let go of all that it serves"));
     }
-    let argv = vec![binary.display().to_string(), "-t".into(), "-f".into(), format!("{prefix}{place}")];
-    let out = sys.run(&Command { argv, timeout: TIMEOUT, ..Command::default() });
+    let argv = [binary.display().to_string(), "-t".into(), "-f".into(), format!("{prefix}{place}")];
+    let alone = ALONE.map(str::to_owned);
+    let run = |argv: Vec<String>| sys.run(&Command { argv, timeout: TIMEOUT, ..Command::default() });
+    let out = match run(argv.to_vec()) {
+        Ok(out) if out.code == ENDED_ITSELF => run([&alone[..], &argv[..]].concat()),
+        out => out,
+    };
     let removed = sys.remove_dir_all(&copy);
     let out = out.map_err(|e| Error::new("keepalived -t", e.to_string()))?;
     removed.map_err(|e| Error::new(copy.display().to_string(), format!("cannot be removed: {e}")))?;

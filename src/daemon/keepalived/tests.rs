@@ -59,6 +59,23 @@ fn a_file_that_says_nothing_is_refused_although_keepalived_takes_it() {
 }
 
 #[test]
+fn a_keepalived_that_ends_itself_over_a_scripts_user_is_asked_again_without_a_parent() {
+    let candidate = [("/etc/keepalived/pgsvc.conf", "global_defs {\n}\n")];
+    let asked = |alone: i32| {
+        let mut sys = node(143);
+        let inner = std::mem::replace(&mut sys.runs, Box::new(|_| Ok(Output::default())));
+        sys.runs = Box::new(move |c| match c.argv.first().map(String::as_str) {
+            Some("/usr/bin/unshare") => Ok(Output { code: alone, ..Output::default() }),
+            _ => inner(c),
+        });
+        check(&sys, &candidate)
+    };
+    assert_eq!(asked(0), "");
+    assert!(asked(5).contains("exit code 5"), "{}", asked(5));
+    assert!(asked(139).contains("signal 11"), "{}", asked(139));
+}
+
+#[test]
 fn the_operators_own_file_is_tested_where_it_is_all_that_is_left() {
     let sys = node(0);
     assert_eq!(check(&sys, &[("/etc/keepalived/keepalived.conf", "global_defs {\n}\n")]), "");

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::check::ALONE;
 use super::{Keepalived, Paths};
 use crate::daemon::systemd;
 use crate::error::Error;
@@ -19,6 +20,7 @@ const WANTS: &str = "multi-user.target.wants";
 pub fn dropin(paths: &Paths, keepalived: &Path) -> String {
     let (keepalived, config) = (keepalived.display(), paths.config.display());
     let recover = format!("-+/usr/bin/timeout 2 {} recover", systemd::STABLE_BINARY);
+    let alone = ALONE.join(" ");
     // Debian's condition is about a file that need not exist. Debian's unit has no Restart, and a group that is killed
     // at once leaves its addresses behind: the next start takes them away. Older ones fork and do not notify (2.1), and
     // leave their children alone when they end. The options are in Debian's variable, then in Red Hat's.
@@ -40,7 +42,7 @@ pub fn dropin(paths: &Paths, keepalived: &Path) -> String {
          ExecReload=\n\
          ExecReload={recover}\n\
          ExecReload=/usr/bin/test -s {config}\n\
-         ExecReload={keepalived} -t -f {config}\n\
+         ExecReload={alone} {keepalived} -t -f {config}\n\
          ExecReload=/bin/kill -HUP $MAINPID\n\
          Restart=on-failure\n\
          RestartSec=2\n"
