@@ -1,10 +1,12 @@
-//! In every state of the members, every port leads to the members that the resolved tiers promise. The promise is
-//! `resolve::states::serving`; held against it is a real HAProxy with the rendered configuration, asked through its ports.
+//! One table for both load balancers: in every state of the members, every port leads to the members that the resolved
+//! tiers promise. The promise is `resolve::states::serving`; held against it are a real HAProxy with the rendered
+//! configuration, asked through its ports, and the checks of an L4 VIP's directors, carried out.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
 mod standin;
 mod planes {
+    pub mod directors;
     pub mod proxy;
     pub mod table;
 }
@@ -12,6 +14,7 @@ mod planes {
 use std::collections::{BTreeMap, BTreeSet};
 
 use pgsvc::resolve::states::{MemberState, serving};
+use planes::directors::Directors;
 use planes::proxy::Proxy;
 use planes::table::{STATES, State, cluster, doing, services};
 use standin::Member;
@@ -29,18 +32,20 @@ fn table(guarded: bool, states: &[State]) -> (usize, usize) {
     let cluster = cluster();
     let services = services(&cluster, guarded);
     let mut members: Vec<Member> = (1..=5).map(|n| Member::new(&format!("pg-test-{n}"), n)).collect();
+    let directors = Directors::new(&cluster, &services);
     let proxy = Proxy::start(&services);
     let (mut cells, mut wrong, mut distinct) = (0, Vec::new(), BTreeSet::new());
     for state in states {
         (1..).zip(&mut members).for_each(|(n, m)| m.set(doing(state, n)));
         let known = known(state);
         proxy.settle();
+        let directed = directors.directed();
         for s in &services {
             let promised = serving(s, &known);
-            let through = proxy.reaches(&s.service);
-            if through != promised {
+            let (through, by_l4) = (proxy.reaches(&s.service), &directed[&s.listener]);
+            if through != promised || *by_l4 != promised {
                 wrong.push(format!(
-                    "{} / {}: promised {promised:?}, HAProxy {through:?}",
+                    "{} / {}: promised {promised:?}, HAProxy {through:?}, directors {by_l4:?}",
                     state.name, s.service
                 ));
             }
@@ -53,15 +58,17 @@ fn table(guarded: bool, states: &[State]) -> (usize, usize) {
 }
 
 #[test]
-fn every_port_keeps_the_promise_in_every_state() {
+fn both_planes_keep_the_promise_in_every_state() {
     let (cells, different) = table(false, &STATES);
     assert_eq!(cells, STATES.len() * 10);
     // A table in which little changes proves little.
     assert!(different >= 30, "{different} different answers in {cells} cells");
 }
 
+/// HAProxy counts the servers that are up and rejects; the directors ask for each member whether another one is the
+/// primary. Both come to the same: while there are two, nobody serves.
 #[test]
-fn nobody_is_led_to_while_there_are_two_primaries_and_that_is_guarded_against() {
+fn both_planes_lead_to_nobody_while_there_are_two_primaries_and_that_is_guarded_against() {
     let named = ["all healthy", "during a switchover", "switched over", "two primaries"];
     let states: Vec<State> = STATES.into_iter().filter(|s| named.contains(&s.name)).collect();
     let two = states.iter().find(|s| s.name == "two primaries").map(known).unwrap();
