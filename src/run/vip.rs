@@ -282,9 +282,11 @@ pub fn look(node: &Node<'_>, model: &Model, report: &mut Report, patience: Durat
             wrong = table(node, model, duty, patience);
         }
         let place = format!("VIP {} of {}", duty.vip.address, duty.cluster);
-        report.fail(
-            wrong.into_iter().map(|w| Error::new(place.clone(), w).hint("see journalctl -u keepalived")),
-        );
+        if !wrong.is_empty() {
+            report.fail(
+                wrong.into_iter().map(|w| Error::new(place.clone(), w).hint("see journalctl -u keepalived")),
+            );
+        }
         report.vips.insert(duty.cluster.clone(), told_of(node, duty, &states));
     }
 }
