@@ -59,10 +59,16 @@ def play(path, *words, check=True):
         host: int(n) for host, n in re.findall(r'^(\S+)\s+: ok=\d+\s+changed=(\d+)', out, re.M)}, out
 
 
+def login(path):
+    """The monitor's login, which a client has no inventory host's variables for."""
+    said = dict(re.findall(r'pgsvc_verify_(user|password): (\S+)', path.read_text()))
+    return {'PGSVC_USER': said['user'], 'PGSVC_PASSWORD': said['password'], 'PGSVC_DATABASE': 'postgres'}
+
+
 def through(path, *words):
     """Every port through the address, from the client's place, by SQL."""
     done = subprocess.run([*LAB, 'client', str(BINARY), 'verify', '--vip', '-i', str(path), '-c', 'pg-test', *words],
-                          capture_output=True, text=True, cwd=TOP, env=ENV, check=False)
+                          capture_output=True, text=True, cwd=TOP, env={**ENV, **login(path)}, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -101,7 +107,7 @@ def load(name, path, rate=10):
     words = [*LAB, 'client', str(BINARY), 'measure', '--lines', '--vip', '-i', str(path), '-c', 'pg-test', '--rate', str(rate),
              '--direct', '0.01', '--seconds', '3600', '--sslmode', 'disable', '--port', '5433', '--port', '5434']
     with out.open('w') as file:
-        client = subprocess.Popen(words, stdout=file, cwd=TOP, env=ENV, start_new_session=True)
+        client = subprocess.Popen(words, stdout=file, cwd=TOP, env={**ENV, **login(path)}, start_new_session=True)
     try:
         while not out.read_text():
             time.sleep(0.05)
