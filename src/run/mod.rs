@@ -163,7 +163,7 @@ pub fn render(node: &Node<'_>, model: &Model, apart: bool) -> Result<Vec<Rendere
         return Ok(files);
     }
     let all = crate::plan::plan(&wanted, &Installed::default(), &node.layout(), &templates, None)?;
-    let vips = vip::files(node, model, &templates)?;
+    let vips = vip::rendered(node, model, &templates)?;
     Ok(all.changes.into_iter().filter_map(|c| c.after).chain(vips).collect())
 }
 

@@ -1,33 +1,33 @@
 //! The second provider as the verbs use it: keepalived's files of a node's clusters, planned, installed after HAProxy's
 //! under the same lock, and read back. What the files say is `render`'s matter, how keepalived is told `daemon`'s.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+mod back;
+mod look;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use super::{Node, read};
 use crate::daemon::interfaces::interface_of;
-use crate::daemon::keepalived::{self, Keepalived, Paths, units};
+use crate::daemon::keepalived::{self, Keepalived, Paths};
 use crate::error::{Error, Errors};
 use crate::plan::keepalived::{Installed, Running, Wanted, plan};
-use crate::plan::{Action, FileChange, Obstacles, Plan, RenderedFile};
+use crate::plan::{Action, Obstacles, Plan, RenderedFile};
 use crate::render::Templates;
 use crate::render::haproxy::MARK;
 use crate::render::keepalived::{self as render, Interfaces};
 use crate::report::Report;
 use crate::request::{Model, State};
 use crate::transaction::{Daemon, Failure, Transaction};
-use crate::verify::deadline::Deadline;
-use crate::verify::vip::{self as kernel, Planned, Real};
+use crate::verify::vip as kernel;
 use crate::vip::plane::plane;
-use crate::vip::{Duty, Mode, Net};
+use crate::vip::{Duty, Net};
+
+pub use back::{back, is_ours};
+pub use look::look;
 
 /// IPVS's table follows keepalived's start by moments.
 const TABLE: Duration = Duration::from_secs(5);
-const POLL: Duration = Duration::from_millis(50);
 /// What stands for an interface that only the node itself knows.
 const UNKNOWN: &str = "auto";
 
@@ -122,6 +122,25 @@ fn part<'a>(node: &Node<'a>, model: &Model, templates: &Templates) -> Result<Opt
             reads_ours: r.reads_ours,
         });
     }
+    let wanted = wanted(node, model, templates, clusters, &installed)?;
+    let mut plan = plan(&wanted, &installed, &paths)?;
+    if node.rooted {
+        plan.action = Action::Nothing;
+        plan.reason = "files only: nothing runs in another root".into();
+    }
+    consent(model, &plan, &installed)?;
+    Ok(Some(Part { daemon, plan }))
+}
+
+/// The clusters' files with the node's own.
+fn wanted(
+    node: &Node<'_>,
+    model: &Model,
+    templates: &Templates,
+    clusters: Vec<RenderedFile>,
+    installed: &Installed,
+) -> Result<Wanted, Error> {
+    let paths = Paths::default();
     let foreign = installed.files.get(&paths.own).is_some_and(|f| !f.content.is_empty());
     let binary = node.sys.find("keepalived").unwrap_or_else(|| "/usr/sbin/keepalived".into());
     let dropin = node.has_systemd().then(|| RenderedFile {
@@ -131,20 +150,32 @@ fn part<'a>(node: &Node<'a>, model: &Model, templates: &Templates) -> Result<Opt
         owner: ("root".into(), "root".into()),
         cluster: None,
     });
-    let wanted = Wanted {
+    Ok(Wanted {
         node: Some(render::node(templates, foreign)?),
         dropin,
         clusters,
         scope: model.clusters.keys().cloned().collect(),
         adopt: model.options.adopt,
+    })
+}
+
+/// What `render` shows: the files of a node that has nothing else.
+///
+/// # Errors
+/// As for `files`.
+pub fn rendered(
+    node: &Node<'_>,
+    model: &Model,
+    templates: &Templates,
+) -> Result<Vec<RenderedFile>, Obstacles> {
+    let clusters = files(node, model, templates)?;
+    let mut found = Obstacles::default();
+    let nothing = Installed::default();
+    let Some(wanted) = found.take(None, wanted(node, model, templates, clusters, &nothing)) else {
+        return found.finish(Vec::new());
     };
-    let mut plan = plan(&wanted, &installed, &paths)?;
-    if node.rooted {
-        plan.action = Action::Nothing;
-        plan.reason = "files only: nothing runs in another root".into();
-    }
-    consent(model, &plan, &installed)?;
-    Ok(Some(Part { daemon, plan }))
+    let plan = plan(&wanted, &nothing, &Paths::default())?;
+    Ok(plan.changes.into_iter().filter_map(|c| c.after).collect())
 }
 
 /// An address that somebody else put on this node already: two who carry it make two holders.
@@ -263,127 +294,4 @@ fn told(report: &mut Report, plan: &Plan, would: bool) {
 
 fn join(a: &str, b: &str) -> String {
     if a.is_empty() { b.to_owned() } else { format!("{a}; {b}") }
-}
-
-/// What the kernel and keepalived say of each VIP: into the report, and as errors where it contradicts the plan.
-pub fn look(node: &Node<'_>, model: &Model, report: &mut Report, patience: Duration) {
-    let holders: Vec<&Duty> = duties(model).filter(|d| d.holder.is_some()).collect();
-    if holders.is_empty() || node.rooted {
-        return;
-    }
-    let running = Keepalived::detect(node.sys, Paths::default()).running().ok().flatten();
-    let states: BTreeMap<String, String> =
-        running.iter().flat_map(|r| r.instances.iter()).map(|i| (i.name.clone(), i.state.clone())).collect();
-    for duty in holders {
-        let mut wrong = Vec::new();
-        if !running.as_ref().is_some_and(|r| r.reads_ours && !r.children.is_empty()) {
-            wrong.push("keepalived does not run with pgsvc's configuration".to_owned());
-        } else if duty.directs() && !duty.vip.dpvs {
-            wrong = table(node, model, duty, patience);
-        }
-        let place = format!("VIP {} of {}", duty.vip.address, duty.cluster);
-        if !wrong.is_empty() {
-            report.fail(
-                wrong.into_iter().map(|w| Error::new(place.clone(), w).hint("see journalctl -u keepalived")),
-            );
-        }
-        report.vips.insert(duty.cluster.clone(), told_of(node, duty, &states));
-    }
-}
-
-fn told_of(node: &Node<'_>, duty: &Duty, states: &BTreeMap<String, String>) -> Value {
-    let mode = if duty.vip.mode == Mode::L2 { "l2" } else { "l4" };
-    json!({
-        "address": duty.vip.address, "mode": mode,
-        "holds": kernel::holds(node.sys, duty.vip.address).unwrap_or(false),
-        "state": states.get(&format!("pgsvc-{}", duty.cluster)),
-        "nodes": duty.holders.iter().map(|p| p.host.as_str()).collect::<Vec<_>>(),
-    })
-}
-
-/// What of IPVS's table contradicts the plan, until the deadline.
-fn table(node: &Node<'_>, model: &Model, duty: &Duty, patience: Duration) -> Vec<String> {
-    let Some(c) = model.clusters.get(&duty.cluster) else { return Vec::new() };
-    let Ok(servers) = plane(duty, &c.services) else { return Vec::new() };
-    let planned: Vec<Planned> = servers
-        .iter()
-        .map(|s| Planned {
-            address: s.address,
-            port: s.port,
-            real: s.real.iter().map(|r| real(r.address, r.port, r.weight, s.kind)).collect(),
-        })
-        .collect();
-    let deadline = Deadline::after(node.sys, patience);
-    loop {
-        let found = match kernel::read(node.sys) {
-            Ok(table) => kernel::compare(&planned, &table),
-            Err(e) => vec![format!("IPVS's table cannot be read: {e}")],
-        };
-        if found.is_empty() || deadline.left(node.sys).is_none() {
-            return found;
-        }
-        node.sys.sleep(POLL);
-    }
-}
-
-fn real(address: IpAddr, port: u16, weight: u16, kind: crate::vip::Kind) -> Real {
-    Real { address, port, weight: weight.into(), kind }
-}
-
-/// Whether a path is keepalived's matter, for a rollback.
-pub fn is_ours(path: &std::path::Path) -> bool {
-    let paths = Paths::default();
-    paths.loads(path) || path == paths.dropin || units::cluster_of(&paths, path).is_some()
-}
-
-/// Puts an earlier set of keepalived's files back.
-///
-/// # Errors
-/// What failed.
-pub fn back(
-    node: &Node<'_>,
-    changes: Vec<FileChange>,
-    tx: &Transaction<'_>,
-    report: &mut Report,
-) -> Result<(), Errors> {
-    if changes.is_empty() {
-        return Ok(());
-    }
-    let paths = Paths::default();
-    let daemon = Keepalived::detect(node.sys, paths.clone());
-    let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
-    for path in paths.list(node.sys).into_iter().filter(|p| paths.loads(p)) {
-        if let Some(file) = read::file(node, &path)? {
-            files.insert(path, file.content);
-        }
-    }
-    for c in changes.iter().filter(|c| paths.loads(&c.path)) {
-        match &c.after {
-            Some(file) => drop(files.insert(c.path.clone(), file.content.clone().into_bytes())),
-            None => drop(files.remove(&c.path)),
-        }
-    }
-    let stays = files.contains_key(&paths.config);
-    let action = match (stays, daemon.running()?.is_some_and(|r| r.reads_ours)) {
-        (true, true) => Action::Reload,
-        (true, false) => Action::Start,
-        (false, _) if files.contains_key(&paths.own) => Action::Restart,
-        (false, _) => Action::Stop,
-    };
-    let name = files.get(&paths.name()).map(|f| String::from_utf8_lossy(f).into_owned()).unwrap_or_default();
-    let router = name.lines().find_map(|l| l.trim().strip_prefix("router_id "));
-    let hash = router.map(|r| r.trim().to_owned()).unwrap_or_default();
-    let plan = Plan {
-        daemon_reload: changes.iter().any(|c| !paths.loads(&c.path)),
-        changes,
-        action,
-        reason: "rollback was asked for".into(),
-        commands: Vec::new(),
-        hands: Vec::new(),
-        hash,
-        candidate: if stays { files } else { BTreeMap::new() },
-        new_binds: Vec::new(),
-        nonlocal_binds: false,
-    };
-    put(node, &Part { daemon, plan }, tx, report)
 }
