@@ -8,7 +8,7 @@ export PGSVC_LAB_DIR ?= $(CURDIR)/target/lab
 export PGSVC_VENV ?= $(CURDIR)/target/venv
 export PATH := $(PGSVC_VENV)/bin:$(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help build tools rust demo demo-stop test lint unit ansible-test cluster-test size drill bench-converge bench-reload clean
+.PHONY: help build tools rust demo demo-stop test lint unit ansible-test cluster-test size vip drill bench-converge bench-reload clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -59,6 +59,10 @@ bench-converge: build ## the play beside a role with upstream's steps, on the sa
 bench-reload: build ## reloads, starts, role changes under load, beside the plain way (half an hour; SHORT=1)
 	lab/lab install
 	benches/reload/run
+
+vip: build ## virtual addresses on machines with kernels of their own: who holds them, moves, gaps, reloads
+	lab/lab install
+	benches/vip/run
 
 drill: build ## a switchover and a killed primary on the demo's cluster, as clients see them
 	lab/lab install

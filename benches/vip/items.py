@@ -14,12 +14,13 @@ def form(name, shared, proxies, holders, counts):
     path = inventory(name, shared, proxies)
     address = shared['vip_address']
     rows = installed(path, address, holders)
+    if name == 'tun':
+        return rows + removed(path, address, holders)
     rows += switched(name, path, address, holders, counts)
     rows += crashed(name, path, address, holders, counts)
     rows += daemon_killed(name, path, address, holders, counts)
     if holders != MEMBERS:
         rows += powered_off(name, path, address, holders, counts)
-    if name == 'l2-haproxy':
         rows += cut_off(path, address, holders)
     rows += reloaded(name, path, counts)
     rows += removed(path, address, holders)
