@@ -20,7 +20,6 @@ use crate::report::Report;
 use crate::request::{Model, State};
 use crate::transaction::{Daemon, Failure, Transaction};
 use crate::verify::vip as kernel;
-use crate::vip::plane::plane;
 use crate::vip::{Duty, Net};
 
 pub use back::{back, is_ours};
@@ -52,12 +51,12 @@ pub fn files(node: &Node<'_>, model: &Model, templates: &Templates) -> Result<Ve
     for (name, c) in &model.clusters {
         let Some(duty) = c.duty.as_ref().filter(|d| d.holder.is_some() || d.real_server) else { continue };
         let one = || -> Result<Vec<RenderedFile>, Errors> {
-            let servers = if duty.directs() { plane(duty, &c.services)? } else { Vec::new() };
+            let servers = if duty.directs() { c.virtual_servers.as_slice() } else { &[] };
             let (own, gateway) = interfaces(node, duty)?;
             let said = duty.holder.and_then(|i| duty.holders.get(i)).and_then(|p| p.interface.clone());
             let vip = said.unwrap_or_else(|| own.clone());
             let names = Interfaces { own: &own, vip: &vip, gateway: &gateway };
-            let file = render::cluster(templates, &c.cluster, duty, &servers, &names)?;
+            let file = render::cluster(templates, &c.cluster, duty, servers, &names)?;
             let unit = render::unit(templates, duty, &names)?.filter(|_| node.has_systemd());
             Ok(file.into_iter().chain(unit).collect())
         };

@@ -14,7 +14,6 @@ use crate::request::Model;
 use crate::run::Node;
 use crate::verify::deadline::Deadline;
 use crate::verify::vip::{self as kernel, Planned, Real};
-use crate::vip::plane::plane;
 use crate::vip::{Duty, Kind, Mode};
 
 const POLL: Duration = Duration::from_millis(50);
@@ -57,10 +56,10 @@ fn told_of(node: &Node<'_>, duty: &Duty, states: &BTreeMap<String, String>) -> V
 
 /// What of IPVS's table contradicts the plan, until the deadline.
 fn table(node: &Node<'_>, model: &Model, duty: &Duty, patience: Duration) -> Vec<String> {
-    let Some(c) = model.clusters.get(&duty.cluster) else { return Vec::new() };
-    let Ok(servers) = plane(duty, &c.services) else { return Vec::new() };
+    let servers = model.clusters.get(&duty.cluster).map(|c| c.virtual_servers.iter());
     let planned: Vec<Planned> = servers
-        .iter()
+        .into_iter()
+        .flatten()
         .map(|s| Planned {
             address: s.address,
             port: s.port,
