@@ -186,7 +186,7 @@ fn prove(
     }
     conclude(report, seen.ports, model.options.verify);
     if remote.is_none() {
-        super::vip::look(node, model, report, Duration::ZERO);
+        super::vip::look(node, model, None, report, Duration::ZERO);
     }
     Ok(())
 }

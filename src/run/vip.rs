@@ -92,6 +92,8 @@ fn interfaces(node: &Node<'_>, duty: &Duty) -> Result<(String, String), Error> {
 /// What is to be done about keepalived.
 struct Part<'a> {
     daemon: Keepalived<'a>,
+    /// As it was before anything is done.
+    running: Option<keepalived::Running>,
     plan: Plan,
 }
 
@@ -112,12 +114,14 @@ fn part<'a>(node: &Node<'a>, model: &Model, templates: &Templates) -> Result<Opt
         return Ok(None);
     }
     let daemon = Keepalived::detect(node.sys, paths.clone());
+    let mut running = None;
     if !node.rooted {
         free(node, model, &installed, &paths)?;
         installed.idle_units = daemon.has_idle_units();
-        installed.running = daemon.running()?.map(|r| Running {
+        running = daemon.running()?;
+        installed.running = running.as_ref().map(|r| Running {
             serves: !r.instances.is_empty() || !r.reads_ours && !r.children.is_empty(),
-            hash: r.hash,
+            hash: r.hash.clone(),
             reads_ours: r.reads_ours,
         });
     }
@@ -128,7 +132,7 @@ fn part<'a>(node: &Node<'a>, model: &Model, templates: &Templates) -> Result<Opt
         plan.reason = "files only: nothing runs in another root".into();
     }
     consent(model, &plan, &installed)?;
-    Ok(Some(Part { daemon, plan }))
+    Ok(Some(Part { daemon, running, plan }))
 }
 
 /// The clusters' files with the node's own.
@@ -235,21 +239,30 @@ pub fn install(
     tx: &Transaction<'_>,
     report: &mut Report,
 ) -> Result<(), Errors> {
-    let Some(part) = part(node, model, templates)? else { return Ok(()) };
-    if !part.plan.is_empty() || part.plan.daemon_reload {
-        put(node, &part, tx, report)?;
+    let Some(Part { daemon, running, plan }) = part(node, model, templates)? else { return Ok(()) };
+    let changes = !plan.is_empty() || plan.daemon_reload;
+    if changes {
+        put(node, &daemon, &plan, tx, report)?;
     }
-    if model.state == State::Present && !node.rooted {
-        look(node, model, report, TABLE);
+    if model.state == State::Present {
+        // Its processes are asked by a signal: where nothing was done to them, they have said it already.
+        let said = (!changes).then_some(running.as_ref());
+        look(node, model, said, report, TABLE);
     }
     Ok(())
 }
 
-fn put(node: &Node<'_>, part: &Part<'_>, tx: &Transaction<'_>, report: &mut Report) -> Result<(), Errors> {
-    let daemon: &dyn Daemon = if node.rooted { &super::apply::NoDaemon } else { &part.daemon };
-    match tx.install(daemon, &part.plan) {
+fn put(
+    node: &Node<'_>,
+    daemon: &Keepalived<'_>,
+    plan: &Plan,
+    tx: &Transaction<'_>,
+    report: &mut Report,
+) -> Result<(), Errors> {
+    let daemon: &dyn Daemon = if node.rooted { &super::apply::NoDaemon } else { daemon };
+    match tx.install(daemon, plan) {
         Ok(put) => {
-            told(report, &part.plan, false);
+            told(report, plan, false);
             Ok(put.keep()?)
         }
         Err(failure) => Err(refused(failure, report)),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Part, put};
+use super::put;
 use crate::daemon::keepalived::{Keepalived, Paths, units};
 use crate::error::Errors;
 use crate::plan::{Action, FileChange, Plan};
@@ -66,5 +66,5 @@ pub fn back(
         new_binds: Vec::new(),
         nonlocal_binds: false,
     };
-    put(node, &Part { daemon, plan }, tx, report)
+    put(node, &daemon, &plan, tx, report)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::duties;
-use crate::daemon::keepalived::{Keepalived, Paths};
+use crate::daemon::keepalived::{Keepalived, Paths, Running};
 use crate::error::Error;
 use crate::report::Report;
 use crate::request::Model;
@@ -18,13 +18,21 @@ use crate::vip::{Duty, Kind, Mode};
 
 const POLL: Duration = Duration::from_millis(50);
 
-/// What the kernel and keepalived say of each VIP: into the report, and as errors where it contradicts the plan.
-pub fn look(node: &Node<'_>, model: &Model, report: &mut Report, patience: Duration) {
+/// What the kernel and keepalived say of each VIP: into the report, and as errors where it contradicts the plan. `said`:
+/// what is known of keepalived already; without it, its processes are asked.
+pub fn look(
+    node: &Node<'_>,
+    model: &Model,
+    said: Option<Option<&Running>>,
+    report: &mut Report,
+    patience: Duration,
+) {
     let holders: Vec<&Duty> = duties(model).filter(|d| d.holder.is_some()).collect();
     if holders.is_empty() || node.rooted {
         return;
     }
-    let running = Keepalived::detect(node.sys, Paths::default()).running().ok().flatten();
+    let ask = || Keepalived::detect(node.sys, Paths::default()).running().ok().flatten();
+    let running = said.map_or_else(ask, |r| r.cloned());
     let states: BTreeMap<String, String> =
         running.iter().flat_map(|r| r.instances.iter()).map(|i| (i.name.clone(), i.state.clone())).collect();
     for duty in holders {
