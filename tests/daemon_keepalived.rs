@@ -225,7 +225,7 @@ fn a_start_a_reload_and_an_undo_are_proven() {
             let running = node.daemon().running().unwrap().unwrap();
             running.instances.iter().any(|i| i.name == "pg-test" && i.state == "MASTER")
         }));
-        assert_eq!(interface_of(&node.sys, vip()).unwrap().as_deref(), Some("eth0"));
+        assert_eq!(interface_of(&node.sys.interfaces().unwrap(), vip()), Some("eth0"));
         let same = node.plan(Some(instance("192.0.2.1", "192.0.2.2", 200, None)));
         assert!(same.is_empty(), "{same:?}");
 

@@ -69,22 +69,20 @@ pub fn files(node: &Node<'_>, model: &Model, templates: &Templates) -> Result<Ve
 fn interfaces(node: &Node<'_>, duty: &Duty) -> Result<(String, String), Error> {
     let me = duty.holder.and_then(|i| duty.holders.get(i));
     let Some(me) = me.filter(|_| !node.rooted) else { return Ok((UNKNOWN.into(), UNKNOWN.into())) };
-    let own = interface_of(node.sys, me.address).ok().flatten().ok_or_else(|| {
+    let all = node.sys.interfaces().unwrap_or_default();
+    let own = interface_of(&all, me.address).map(str::to_owned).ok_or_else(|| {
         let what = format!("no interface of this node has the address {} of '{}'", me.address, me.host);
         Error::new(format!("cluster '{}'", duty.cluster), what)
             .hint("ansible_host must be the node's own address")
     })?;
     if let Some(name) = &me.interface
-        && !node.sys.interfaces().unwrap_or_default().iter().any(|(n, _)| n == name)
+        && !all.iter().any(|(n, _)| n == name)
     {
         let what = format!("vip_interface: '{name}' is no interface of '{}'", me.host);
         return Err(Error::new(format!("cluster '{}'", duty.cluster), what)
             .hint("see 'ip address', or set it to auto"));
     }
-    let near = |g: Net| {
-        let all = node.sys.interfaces().unwrap_or_default();
-        all.into_iter().find(|(_, ip)| g.contains(*ip)).map(|(name, _)| name)
-    };
+    let near = |g: Net| all.iter().find(|(_, ip)| g.contains(*ip)).map(|(name, _)| name.clone());
     let gateway = duty.vip.gateway.and_then(near).unwrap_or_else(|| own.clone());
     Ok((own, gateway))
 }
