@@ -7,7 +7,7 @@ mod look;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Node, read};
+use super::{Node, read, unit_file};
 use crate::daemon::interfaces::interface_of;
 use crate::daemon::keepalived::{self, Keepalived, Paths};
 use crate::error::{Error, Errors};
@@ -144,13 +144,8 @@ fn wanted(
     let paths = Paths::default();
     let foreign = installed.files.get(&paths.own).is_some_and(|f| !f.content.is_empty());
     let binary = node.sys.find("keepalived").unwrap_or_else(|| "/usr/sbin/keepalived".into());
-    let dropin = node.has_systemd().then(|| RenderedFile {
-        path: paths.dropin.clone(),
-        content: keepalived::dropin(&paths, &binary),
-        mode: 0o644,
-        owner: ("root".into(), "root".into()),
-        cluster: None,
-    });
+    let dropin =
+        node.has_systemd().then(|| unit_file(paths.dropin.clone(), keepalived::dropin(&paths, &binary)));
     Ok(Wanted {
         node: Some(render::node(templates, foreign)?),
         dropin,
