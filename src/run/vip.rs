@@ -7,7 +7,7 @@ mod look;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Node, read, unit_file};
+use super::{Node, outcome, read, unit_file};
 use crate::daemon::interfaces::interface_of;
 use crate::daemon::keepalived::{self, Keepalived, Paths};
 use crate::error::{Error, Errors};
@@ -263,13 +263,8 @@ fn put(
 }
 
 fn refused(failure: Failure, report: &mut Report) -> Errors {
-    let what = match (&failure.rolled_back, failure.touched) {
-        (Ok(()), false) => "keepalived: nothing was changed",
-        (Ok(()), true) => "keepalived: the old configuration is back and serves",
-        (Err(_), _) => "keepalived: rolling back failed as well",
-    };
     report.rolled_back |= failure.touched && failure.rolled_back.is_ok();
-    report.msg = join(&report.msg, what);
+    report.msg = join(&report.msg, &format!("keepalived: {}", outcome::left(&failure)));
     let mut errors = failure.error;
     errors.take(failure.rolled_back);
     errors
@@ -280,21 +275,8 @@ fn told(report: &mut Report, plan: &Plan, would: bool) {
         return;
     }
     report.also_planned(plan);
-    let files = super::outcome::files(plan.changes.len());
-    let does = match (&plan.action, would) {
-        (Action::Nothing | Action::Runtime, _) => "",
-        (Action::Reload, false) => ", keepalived reloaded",
-        (Action::Restart, false) => ", keepalived restarted",
-        (Action::Start, false) => ", keepalived started",
-        (Action::Stop, false) => ", keepalived stopped",
-        (Action::Reload, true) => ", reload keepalived",
-        (Action::Restart, true) => ", restart keepalived",
-        (Action::Start, true) => ", start keepalived",
-        (Action::Stop, true) => ", stop keepalived",
-    };
-    let text = if would { format!("would change {files}{does}") } else { format!("{files} changed{does}") };
     let said = if report.msg == "nothing to do" { String::new() } else { report.msg.clone() };
-    report.msg = join(&said, &text);
+    report.msg = join(&said, &outcome::summary(plan, "keepalived", would));
 }
 
 fn join(a: &str, b: &str) -> String {
