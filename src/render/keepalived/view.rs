@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Interfaces, SERVICE, USER};
+use super::{Interfaces, SERVICE, USER, instance_name};
 use crate::daemon::systemd::STABLE_BINARY;
 use crate::error::Error;
 use crate::inventory::cluster::Cluster;
@@ -103,7 +103,7 @@ pub(super) fn cluster(
         return Err(Error::new(place, "vip_auth_pass is set, and VRRP has no password for IPv6")
             .hint("leave vip_auth_pass away"));
     }
-    let name = format!("pgsvc-{}", duty.cluster);
+    let name = instance_name(&duty.cluster);
     let local = vip.dpvs && vip.kind == Kind::Fnat;
     Ok(Some(ClusterView {
         cluster: duty.cluster.clone(),

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::duties;
 use crate::daemon::keepalived::{Keepalived, Paths, Running};
 use crate::error::Error;
+use crate::render::keepalived::instance_name;
 use crate::report::Report;
 use crate::request::Model;
 use crate::run::Node;
@@ -57,7 +58,7 @@ fn told_of(node: &Node<'_>, duty: &Duty, states: &BTreeMap<String, String>) -> V
     json!({
         "address": duty.vip.address, "mode": mode,
         "holds": kernel::holds(node.sys, duty.vip.address).unwrap_or(false),
-        "state": states.get(&format!("pgsvc-{}", duty.cluster)),
+        "state": states.get(&instance_name(&duty.cluster)),
         "nodes": duty.holders.iter().map(|p| p.host.as_str()).collect::<Vec<_>>(),
     })
 }
