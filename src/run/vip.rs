@@ -270,7 +270,8 @@ fn refused(failure: Failure, report: &mut Report) -> Errors {
     errors
 }
 
-fn told(report: &mut Report, plan: &Plan, would: bool) {
+/// Enters keepalived's part into a report, beside HAProxy's.
+pub fn told(report: &mut Report, plan: &Plan, would: bool) {
     if plan.is_empty() {
         return;
     }
