@@ -14,8 +14,10 @@ use crate::error::{Error, Errors};
 use crate::resolve::{ResolvedService, Server, Tier};
 
 mod check;
+mod reach;
 
 pub use check::{Check, address, url};
+pub use reach::reach;
 
 /// A service's port on the VIP.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
