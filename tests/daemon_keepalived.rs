@@ -88,6 +88,7 @@ fn isolated(test: &str, body: impl Fn(&Node)) {
     let out = inside.env("PGSVC_TEST_OTHER", net.side("b")).stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
     assert!(out.status.success() && said.contains("1 passed"), "inside:\n{said}");
+    println!("{said}");
 }
 
 /// The node of namespace a.
