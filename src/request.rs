@@ -16,6 +16,7 @@ use crate::settings::{self, NodeSettings, OPTIONS, Options};
 use crate::value;
 use crate::vip::Duty;
 use crate::vip::duty::Groups;
+use crate::vip::plane::VirtualServer;
 
 pub use arguments::from_arguments;
 pub use inventory::{Identity, from_inventory, groups};
@@ -71,6 +72,8 @@ pub struct ResolvedCluster {
     pub proxy: bool,
     /// The cluster's VIP and everybody's part in it.
     pub duty: Option<Duty>,
+    /// What the directors of its VIP balance, the same seen from every node; none without an L4 VIP.
+    pub virtual_servers: Vec<VirtualServer>,
 }
 
 // Variables hold passwords of everything: a request in a message or a log is its names, and no more.

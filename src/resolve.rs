@@ -138,6 +138,15 @@ impl ResolvedService {
         self.binds.first().map_or(0, SocketAddr::port)
     }
 
+    /// Whether it listens on an address: on it, or on every one.
+    pub fn listens_on(&self, ip: IpAddr) -> bool {
+        self.listens_anywhere() || self.binds.iter().any(|b| b.ip() == ip)
+    }
+
+    pub fn listens_anywhere(&self) -> bool {
+        self.binds.iter().any(|b| b.ip().is_unspecified())
+    }
+
     /// The members that may ever be in a tier.
     pub fn tier(&self, tier: Tier) -> Vec<(&Server, When)> {
         self.servers.iter().filter_map(|s| Some((s, s.when(tier)?))).collect()

@@ -4,6 +4,8 @@
 //! cleans up.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod director;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -86,6 +88,7 @@ fn isolated(test: &str, body: impl Fn(&Node)) {
     let out = inside.env("PGSVC_TEST_OTHER", net.side("b")).stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
     assert!(out.status.success() && said.contains("1 passed"), "inside:\n{said}");
+    println!("{said}");
 }
 
 /// The node of namespace a.
@@ -225,7 +228,7 @@ fn a_start_a_reload_and_an_undo_are_proven() {
             let running = node.daemon().running().unwrap().unwrap();
             running.instances.iter().any(|i| i.name == "pg-test" && i.state == "MASTER")
         }));
-        assert_eq!(interface_of(&node.sys, vip()).unwrap().as_deref(), Some("eth0"));
+        assert_eq!(interface_of(&node.sys.interfaces().unwrap(), vip()), Some("eth0"));
         let same = node.plan(Some(instance("192.0.2.1", "192.0.2.2", 200, None)));
         assert!(same.is_empty(), "{same:?}");
 
@@ -476,6 +479,41 @@ fn the_address_moves_when_its_holders_check_fails_and_exactly_one_has_it() {
             let state = node.daemon().running().unwrap().unwrap().instances[0].state.clone();
             assert_eq!(state, if holder { "MASTER" } else { "FAULT" });
         }
+    });
+}
+
+#[test]
+fn a_director_gives_the_address_up_when_it_is_cut_off_and_not_by_a_reload() {
+    director::listen_if_told();
+    let test = "a_director_gives_the_address_up_when_it_is_cut_off_and_not_by_a_reload";
+    isolated(test, |node| {
+        let side = std::env::var("PGSVC_TEST_OTHER").unwrap();
+        let mut haproxy = director::listener(test, &side, "192.0.2.2:9102");
+        let binary = node.dir.join("pgsvc");
+        std::fs::copy(assert_cmd::cargo::cargo_bin("pgsvc"), &binary).unwrap();
+        let install = |nodes: &[&str]| {
+            let plan = node.plan(Some(director::file(VIP, "192.0.2.1", nodes, &binary)));
+            node.install(&plan).unwrap_or_else(|f| panic!("{f}"));
+        };
+        install(&["192.0.2.2"]);
+        assert!(soon(Duration::from_secs(8), || node.holds()), "what it leads to is reached");
+        // Another question in the place of the first: the answer to that one counts until there is a new one.
+        install(&["192.0.2.2", "192.0.2.3"]);
+        let gone = soon(Duration::from_secs(4), || !node.holds());
+        assert!(!gone, "a reload let go of the address");
+        // One of two is not reached, which is enough; then none is.
+        ip(&format!("-n {side} addr del 192.0.2.2/24 dev eth0"));
+        let start = Instant::now();
+        assert!(soon(Duration::from_secs(8), || !node.holds()), "nothing is reached");
+        println!("given up in {} ms", start.elapsed().as_millis());
+        let state = || node.daemon().running().unwrap().unwrap().instances[0].state.clone();
+        assert_eq!(state(), "FAULT");
+        ip(&format!("-n {side} addr add 192.0.2.2/24 dev eth0"));
+        let start = Instant::now();
+        assert!(soon(Duration::from_secs(10), || node.holds()), "it is reached again");
+        println!("taken again in {} ms", start.elapsed().as_millis());
+        haproxy.kill().unwrap();
+        haproxy.wait().unwrap();
     });
 }
 

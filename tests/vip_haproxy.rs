@@ -18,7 +18,7 @@ use pgsvc::daemon::haproxy::Haproxy;
 use pgsvc::error::Errors;
 use pgsvc::host::System;
 use pgsvc::host::real::RealSystem;
-use pgsvc::plan::{Action, Installed, InstalledFile, Plan, RenderedFile, Running, Wanted, plan};
+use pgsvc::plan::{Action, Installed, Plan, RenderedFile, Wanted, plan};
 use pgsvc::render::{Layout, Templates, haproxy};
 use pgsvc::resolve::states::{MemberState, Role};
 use pgsvc::resolve::{ResolvedService, RoleSource};
@@ -97,23 +97,7 @@ impl Node {
     }
 
     fn installed(&self) -> Installed {
-        let names = self.sys.list(&self.paths.conf_d).unwrap();
-        let mut paths: Vec<PathBuf> = names.iter().map(|n| self.paths.conf_d.join(n)).collect();
-        paths.push(self.paths.config.clone());
-        let file = |path: PathBuf| {
-            let stat = self.sys.stat(&path).unwrap()?;
-            let content = self.sys.read(&path).unwrap();
-            Some((path, InstalledFile { content, mode: stat.mode, uid: stat.uid, gid: stat.gid }))
-        };
-        let found = self.haproxy().running().unwrap();
-        let running = found.master.map(|_| Running {
-            version: Haproxy::running_version(&found),
-            description: found.hash,
-            takes_reload: true,
-            live: found.live,
-            interrupted: false,
-        });
-        Installed { files: paths.into_iter().filter_map(file).collect(), pristine: false, running }
+        common::installed(&self.haproxy(), &self.sys, &self.paths)
     }
 
     /// The duty of one node behind two directors, and the services on ports of the test.

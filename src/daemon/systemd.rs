@@ -94,6 +94,16 @@ pub fn tell(sys: &dyn System, verb: &str, name: &str) -> Result<(), Error> {
     call(sys, &[verb, name], TIMEOUT).map(drop)
 }
 
+/// `start` or `restart` of a unit, however often that was asked for lately.
+///
+/// # Errors
+/// When systemd refuses, or the unit fails.
+pub fn tell_anew(sys: &dyn System, verb: &str, name: &str) -> Result<(), Error> {
+    // Several tries within ten seconds would hit the unit's start limit.
+    let _ = tell(sys, "reset-failed", name);
+    tell(sys, verb, name)
+}
+
 /// Makes a unit start at boot, and now.
 ///
 /// # Errors

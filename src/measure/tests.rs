@@ -132,7 +132,7 @@ fn ports_promise_what_their_tiers_do() {
     let refs: Vec<(&str, &Vars)> = hosts.iter().map(|(n, v)| (n.as_str(), v)).collect();
     let cluster = crate::inventory::cluster::build("c", &refs, &Default::default()).unwrap();
     let services = crate::resolve::cluster(&cluster, Default::default()).unwrap();
-    let c = ResolvedCluster { cluster, services, proxy: true, duty: None };
+    let c = ResolvedCluster { cluster, services, proxy: true, duty: None, virtual_servers: Vec::new() };
     let direct = [("c-1".to_owned(), SocketAddr::from(([10, 0, 0, 1], 5432)))];
     let every = Duration::from_millis(50);
     let all = targets(&c, &[], Some([10, 9, 9, 9].into()), &direct, every, every * 2);

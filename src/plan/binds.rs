@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use super::make::Files;
 use super::{Obstacles, Wanted};
 use crate::error::Error;
-use crate::render::haproxy::{Owner, owner};
+use crate::render::haproxy::{Owner, VIP_SERVICE, owner};
+use crate::vip::duty::CHECK_PORT;
 
 /// The TCP addresses of a configuration's `bind` lines; what is no plain address and port is left out.
 pub fn binds(content: &[u8]) -> Vec<SocketAddr> {
@@ -51,6 +52,14 @@ fn side(content: &[u8], wanted: &Wanted) -> Side {
     }
 }
 
+/// The cluster whose HAProxy's word on itself a file is.
+fn word_of(content: &[u8]) -> Option<String> {
+    match owner(content)? {
+        Owner::Cluster { cluster, service } if service == VIP_SERVICE => Some(cluster),
+        _ => None,
+    }
+}
+
 /// `haproxy -c` accepts two listeners on one port, and the kernel then shares the connections between them.
 pub(super) fn shared(found: &mut Obstacles, candidate: &Files, wanted: &Wanted) {
     let mut seen: Vec<(SocketAddr, &PathBuf, Side)> = Vec::new();
@@ -63,12 +72,23 @@ pub(super) fn shared(found: &mut Obstacles, candidate: &Files, wanted: &Wanted) 
                     (Side::Cluster(name), _) | (_, Side::Cluster(name)) => Some(name.as_str()),
                     _ => None,
                 };
-                let what = format!("binds {bind}, and {} binds {addr}", by.display());
-                found.push(
-                    blamed,
-                    Error::new(path.display().to_string(), what)
-                        .hint("two listeners on one port would share its connections; change one of them"),
-                );
+                let words = [content, candidate.get(*by).unwrap_or(content)].map(|c| word_of(c));
+                let error = match words {
+                    // Of clusters that are installed one by one: no file of ours is what an operator would change.
+                    [Some(a), Some(b)] => {
+                        let (own, other) = if blamed == Some(b.as_str()) { (b, a) } else { (a, b) };
+                        let port = bind.port();
+                        let what =
+                            format!("vip_check_port {port} is also that of cluster '{other}' on this node");
+                        Error::new(format!("cluster '{own}'"), what).hint(CHECK_PORT)
+                    }
+                    _ => Error::new(
+                        path.display().to_string(),
+                        format!("binds {bind}, and {} binds {addr}", by.display()),
+                    )
+                    .hint("two listeners on one port would share its connections; change one of them"),
+                };
+                found.push(blamed, error);
             }
             seen.push((bind, path, side.clone()));
         }
@@ -78,4 +98,37 @@ pub(super) fn shared(found: &mut Obstacles, candidate: &Files, wanted: &Wanted) 
 fn meet(a: SocketAddr, b: SocketAddr) -> bool {
     let any = a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && (a.ip() == b.ip() || any)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_clusters_that_are_asked_at_one_port_are_told_its_variable() {
+        let word = |cluster: &str| {
+            let text = format!(
+                "# Managed by pgsvc: cluster={cluster} service=@vip\nfrontend {cluster}:vip\n    bind *:9102\n"
+            );
+            (PathBuf::from(format!("/etc/haproxy/conf.d/{cluster}-@vip.cfg")), text.into_bytes())
+        };
+        for (own, other) in [("a", "b"), ("b", "a")] {
+            let mut found = Obstacles::default();
+            let wanted = Wanted {
+                node: None,
+                dropin: None,
+                watch: None,
+                services: Vec::new(),
+                scope: vec![own.into()],
+                adopt: false,
+                nonlocal_binds: false,
+            };
+            shared(&mut found, &[word("a"), word("b")].into(), &wanted);
+            let said = found.clusters.get(own).map(ToString::to_string);
+            let what = format!(
+                "cluster '{own}': vip_check_port 9102 is also that of cluster '{other}' on this node; set vip_check_port for one of them"
+            );
+            assert_eq!(said, Some(what));
+        }
+    }
 }

@@ -68,6 +68,12 @@ struct NodeView {
     user: &'static str,
 }
 
+/// Of a cluster's VRRP instance, and of all in its file that belongs to it.
+#[must_use]
+pub fn instance_name(cluster: &str) -> String {
+    format!("pgsvc-{cluster}")
+}
+
 /// `pgsvc.conf`. `foreign`: there is a keepalived.conf of somebody else's, which goes on to be read as it is.
 ///
 /// # Errors

@@ -86,24 +86,27 @@ fn build(
     let provider = cluster.provider.as_deref();
     let duty = match &cluster.virtual_ip {
         None => None,
-        Some(vip) => {
-            let duty = duty::resolve(&cluster, vip, provider, &request.groups, &request.node)?;
-            // What its directors could not do is known on every node.
-            plane(&duty, &services)?;
-            Some(duty)
-        }
+        Some(vip) => Some(duty::resolve(&cluster, vip, provider, &request.groups, &request.node)?),
     };
+    // What its directors could not do is known on every node.
+    let virtual_servers = duty.as_ref().map(|d| plane(d, &services)).transpose()?.unwrap_or_default();
     // A node that has no part in it looks at the cluster as a load balancer of it would.
     let part = |d: &Duty| d.proxy || !(d.real_server || d.holder.is_some());
     let proxy = duty.as_ref().is_none_or(part);
-    Ok(ResolvedCluster { cluster, services, proxy, duty })
+    Ok(ResolvedCluster { cluster, services, proxy, duty, virtual_servers })
 }
 
 /// A cluster that goes. Its members may be gone from the inventory already, and so nobody has looked at the name yet.
 fn gone(name: &str) -> Result<ResolvedCluster, Errors> {
     value::word("pg_cluster", &Value::from(name), "-_.", 63)?;
     let cluster = Cluster::empty(name);
-    Ok(ResolvedCluster { cluster, services: Vec::new(), proxy: true, duty: None })
+    Ok(ResolvedCluster {
+        cluster,
+        services: Vec::new(),
+        proxy: true,
+        duty: None,
+        virtual_servers: Vec::new(),
+    })
 }
 
 /// Hosts by the cluster they name: one pass, however many clusters there are.

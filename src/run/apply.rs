@@ -19,6 +19,9 @@ use crate::settings::VerifyMode;
 use crate::transaction::{Daemon, Failure, Proof, Recovered, Serving, Transaction};
 use crate::verify::judge::PortResult;
 
+/// The daemon's name as a message has it.
+const HAPROXY: &str = "HAProxy";
+
 /// Installs what a model wants.
 pub fn apply(node: &Node<'_>, model: &Model) -> Report {
     let mut report = begin(model);
@@ -75,7 +78,7 @@ fn check(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Erro
     }
     let ready = ready.checked(node, &templates, report, &|plan| dry::refuses(node, daemon, plan))?;
     report.planned(&ready.plan);
-    report.msg = summary(&ready.plan, "would ");
+    report.msg = summary(&ready.plan, HAPROXY, true);
     vip::check(node, &ready.model, &templates, report)
 }
 
@@ -155,7 +158,7 @@ fn haproxys(
     kept::request(node, &ready.model)?;
     super::settle_watch(node, &ready.plan, report);
     report.planned(&ready.plan);
-    report.msg = summary(&ready.plan, "");
+    report.msg = summary(&ready.plan, HAPROXY, false);
     if let Some(done) = done_for_us {
         let files = outcome::files(done.changes.len());
         report.msg = format!("{files} changed, together with another run ({})", done.by);
@@ -196,11 +199,7 @@ fn replace(
     if !worse.is_empty() && model.options.verify == VerifyMode::Fail {
         let undone = put.undo(daemon);
         report.rolled_back = undone.is_ok();
-        let back = if undone.is_ok() {
-            "the old configuration is back and serves"
-        } else {
-            "rolling back failed as well"
-        };
+        let back = outcome::back(undone.is_ok());
         report.msg = format!("this run made {} worse; {back}", worse.join(", "));
         report.verify = seen.unwrap_or_default();
         kept::journal(node, model, "rolled back");
@@ -214,7 +213,7 @@ fn replace(
         done.changes.retain(|c| cluster_of(c).is_none_or(|name| own.clusters.contains_key(&name)));
     }
     report.planned(&done);
-    report.msg = summary(&done, "");
+    report.msg = summary(&done, HAPROXY, false);
     kept::promote(node)?;
     put.keep()?;
     kept::journal(node, model, "installed");
@@ -256,11 +255,7 @@ fn old_sessions(node: &Node<'_>, model: &Model, report: &mut Report) {
 /// The set was not installed, or not proven: says what that means for the node.
 fn refused(node: &Node<'_>, model: &Model, failure: Failure, report: &mut Report) -> Result<(), Errors> {
     report.rolled_back = failure.touched && failure.rolled_back.is_ok();
-    report.msg = match (&failure.rolled_back, failure.touched) {
-        (Ok(()), false) => "nothing was changed".into(),
-        (Ok(()), true) => "the old configuration is back and serves".into(),
-        (Err(_), _) => "rolling back failed as well".into(),
-    };
+    report.msg = outcome::left(&failure).into();
     let mut errors = failure.error;
     errors.take(failure.rolled_back);
     kept::journal(node, model, "failed");

@@ -46,6 +46,14 @@ pub fn prepare(node: &Node<'_>, model: &Model) -> Result<(), Error> {
     request_in(node, model, &next(node))
 }
 
+/// The same for a rollback: the earlier requests are to be the node's, and the others those to go back to.
+///
+/// # Errors
+/// When they cannot be written.
+pub fn prepare_back(node: &Node<'_>) -> Result<(), Error> {
+    write_all(node, &next(node), &read_all(node, &previous(node))?)
+}
+
 /// What was prepared, if anything was, is the node's from now on, and what it had is what a rollback goes back to.
 ///
 /// # Errors
@@ -79,16 +87,6 @@ pub fn settle(node: &Node<'_>, found: &Recovered) -> Result<(), Error> {
         Recovered::Completed => promote(node),
         Recovered::Nothing | Recovered::RolledBack(_) => discard(node),
     }
-}
-
-/// After a rollback the earlier requests are the node's, and the others those to go back to.
-///
-/// # Errors
-/// When they cannot be written.
-pub fn swap(node: &Node<'_>) -> Result<(), Error> {
-    let (now, before) = (read_all(node, &dir(node))?, read_all(node, &previous(node))?);
-    write_all(node, &dir(node), &before)?;
-    write_all(node, &previous(node), &now)
 }
 
 fn read_all(node: &Node<'_>, dir: &Path) -> Result<Vec<(String, Vec<u8>)>, Error> {

@@ -125,17 +125,10 @@ pub fn wanted(
     let own =
         if present { found.take(None, render_haproxy::node(templates, &layout, &model.node)) } else { None };
     let binary = haproxy.unwrap_or_else(|| "/usr/sbin/haproxy".into());
-    let unit = |path: PathBuf, content: String| RenderedFile {
-        path,
-        content,
-        mode: 0o644,
-        owner: ("root".into(), "root".into()),
-        cluster: None,
-    };
     let units = present && node.has_systemd();
-    let dropin = units.then(|| unit(node.paths.dropin.clone(), systemd::dropin(&node.paths, &binary)));
-    let watch =
-        (units && model.options.watch).then(|| unit(watch_unit::PATH.into(), watch_unit::unit(&node.paths)));
+    let dropin = units.then(|| unit_file(node.paths.dropin.clone(), systemd::dropin(&node.paths, &binary)));
+    let watch = (units && model.options.watch)
+        .then(|| unit_file(watch_unit::PATH.into(), watch_unit::unit(&node.paths)));
     found.finish(Wanted {
         node: own,
         dropin,
@@ -145,6 +138,11 @@ pub fn wanted(
         adopt: model.options.adopt,
         nonlocal_binds: model.options.nonlocal_bind,
     })
+}
+
+/// A file of systemd's, that of no cluster.
+fn unit_file(path: PathBuf, content: String) -> RenderedFile {
+    RenderedFile { path, content, mode: 0o644, owner: ("root".into(), "root".into()), cluster: None }
 }
 
 /// What `render` shows: the files of a node that has nothing else. `apart`: of several clusters, whose load balancers may

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::plan::{Action, Installed, Plan};
+use crate::transaction::Failure;
 use crate::verify::judge::{PortResult, Status};
 
 /// What was seen of ports that somebody listened on: one that this run creates was neither right nor wrong before.
@@ -31,30 +32,39 @@ pub fn files(n: usize) -> String {
     if n == 1 { "1 file".to_owned() } else { format!("{n} files") }
 }
 
-/// One sentence: what was or would be done.
-pub fn summary(plan: &Plan, would: &str) -> String {
+/// One sentence: what was done to a daemon's files and to itself, or `would` be.
+pub fn summary(plan: &Plan, daemon: &str, would: bool) -> String {
     if plan.is_empty() {
         return "nothing to do".into();
     }
     let files = files(plan.changes.len());
-    let action = match (&plan.action, would.is_empty()) {
-        (Action::Nothing, _) => String::new(),
-        (Action::Runtime, true) => ", HAProxy changed while it runs".into(),
-        (Action::Runtime, false) => ", change HAProxy while it runs".into(),
-        (Action::Reload, true) => ", HAProxy reloaded".into(),
-        (Action::Restart, true) => ", HAProxy restarted".into(),
-        (Action::Start, true) => ", HAProxy started".into(),
-        (Action::Stop, true) => ", HAProxy stopped".into(),
-        (Action::Reload, false) => ", reload HAProxy".into(),
-        (Action::Restart, false) => ", restart HAProxy".into(),
-        (Action::Start, false) => ", start HAProxy".into(),
-        (Action::Stop, false) => ", stop HAProxy".into(),
+    let (does, done) = match plan.action {
+        Action::Nothing => ("", ""),
+        Action::Runtime => ("change", "changed while it runs"),
+        Action::Reload => ("reload", "reloaded"),
+        Action::Restart => ("restart", "restarted"),
+        Action::Start => ("start", "started"),
+        Action::Stop => ("stop", "stopped"),
     };
-    match (would.is_empty(), files.is_empty()) {
-        (true, false) => format!("{files} changed{action}"),
-        (false, false) => format!("would change {files}{action}"),
-        (true, true) => action.trim_start_matches(", ").to_owned(),
-        (false, true) => format!("would {}", action.trim_start_matches(", ")),
+    match (would, &plan.action) {
+        (false, Action::Nothing) => format!("{files} changed"),
+        (false, _) => format!("{files} changed, {daemon} {done}"),
+        (true, Action::Nothing) => format!("would change {files}"),
+        (true, Action::Runtime) => format!("would change {files}, {does} {daemon} while it runs"),
+        (true, _) => format!("would change {files}, {does} {daemon}"),
+    }
+}
+
+/// What serves after a set was taken back again, or was to be.
+pub fn back(is_back: bool) -> &'static str {
+    if is_back { "the old configuration is back and serves" } else { "rolling back failed as well" }
+}
+
+/// What a set that was not installed means for the node.
+pub fn left(failure: &Failure) -> &'static str {
+    match (failure.rolled_back.is_ok(), failure.touched) {
+        (true, false) => "nothing was changed",
+        (is_back, _) => back(is_back),
     }
 }
 

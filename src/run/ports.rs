@@ -145,7 +145,7 @@ pub fn through_vips(node: &Node<'_>, model: &Model, patience: Duration) -> Repor
         let mut one = model.clone();
         one.clusters.retain(|n, _| n == name);
         for c in one.clusters.values_mut() {
-            reach(c);
+            reach(c, vip.address);
         }
         match verify(node, &one, Some(vip.address), patience) {
             Ok(found) => results.extend(found),
@@ -157,10 +157,9 @@ pub fn through_vips(node: &Node<'_>, model: &Model, patience: Duration) -> Repor
 }
 
 /// What a client reaches: whoever carries the cluster, and of its services those that the address has.
-fn reach(c: &mut ResolvedCluster) {
+fn reach(c: &mut ResolvedCluster, vip: IpAddr) {
     c.proxy = true;
-    let vip = c.cluster.vip;
-    c.services.retain(|s| s.binds.iter().any(|b| b.ip().is_unspecified() || Some(b.ip()) == vip));
+    c.services.retain(|s| s.listens_on(vip));
 }
 
 fn prove(
@@ -186,7 +185,7 @@ fn prove(
     }
     conclude(report, seen.ports, model.options.verify);
     if remote.is_none() {
-        super::vip::look(node, model, report, Duration::ZERO);
+        super::vip::look(node, model, None, report, Duration::ZERO);
     }
     Ok(())
 }

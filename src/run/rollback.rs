@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::{Node, kept, ports, read, seed, vip};
+use super::{Node, kept, outcome, ports, read, seed, vip};
 use crate::daemon::haproxy::Haproxy;
 use crate::daemon::watch_unit;
 use crate::error::{Error, Errors};
@@ -13,7 +13,11 @@ use crate::render::haproxy::owner;
 use crate::report::Report;
 use crate::request::Model;
 use crate::settings::VerifyMode;
-use crate::transaction;
+use crate::transaction::{self, Transaction};
+
+mod together;
+
+use together::Together;
 
 /// Goes back to the previous generation. `model` is what the node keeps of its request, for the verification.
 pub fn rollback(node: &Node<'_>, model: Option<&Model>) -> Report {
@@ -39,35 +43,54 @@ fn run(node: &Node<'_>, model: Option<&Model>, report: &mut Report) -> Result<()
         return Ok(());
     }
     let (theirs, changes): (Vec<_>, Vec<_>) = changes.into_iter().partition(|c| vip::is_ours(&c.path));
-    if changes.is_empty() {
-        vip::back(node, theirs, &tx, report)?;
-        return Ok(kept::swap(node)?);
-    }
-    let plan = plan(node, changes, &read::installed(node)?)?;
+    let plan = if changes.is_empty() { None } else { Some(plan(node, changes, &read::installed(node)?)?) };
+    let keepalived = if theirs.is_empty() { None } else { Some(vip::back(node, theirs)?) };
     let mut haproxy = Haproxy::detect(node.sys, node.paths.clone());
     haproxy.hooks = Some(seed::hooks(node));
-    match tx.install(&haproxy, &plan) {
-        Ok(put) => {
-            // From here on the earlier set serves, whatever else fails.
-            report.planned(&plan);
-            let done = if plan.action == Action::Start { "started" } else { "reloaded" };
-            report.msg = format!("{} files back, HAProxy {done}", plan.changes.len());
-            put.keep()?;
-            kept::swap(node)?;
-            vip::back(node, theirs, &tx, report)?;
-            super::settle_watch(node, &plan, report);
-        }
-        Err(failure) => {
-            report.msg = failure.to_string().lines().last().unwrap_or_default().to_owned();
-            return Err(failure.error);
-        }
+    let mut set = Together::default();
+    if let Some(plan) = &plan {
+        set.add(&haproxy, plan);
     }
+    if let Some((daemon, plan)) = &keepalived {
+        set.add(daemon, plan);
+    }
+    put(node, &set, &tx, report)?;
+    if let Some(plan) = &plan {
+        report.planned(plan);
+        let done = if plan.action == Action::Start { "started" } else { "reloaded" };
+        report.msg = format!("{} files back, HAProxy {done}", plan.changes.len());
+    }
+    if let Some((_, plan)) = &keepalived {
+        vip::told(report, plan, false);
+    }
+    let Some(plan) = plan else { return Ok(()) };
+    super::settle_watch(node, &plan, report);
     if let Some(model) = model {
         let mode =
             if model.options.verify == VerifyMode::Off { VerifyMode::Report } else { model.options.verify };
         ports::conclude(report, ports::verify(node, model, None, model.options.timeout)?, mode);
     }
     Ok(())
+}
+
+/// The earlier set in the place of the installed one, with the requests that it was made of: all of it, or nothing.
+fn put(node: &Node<'_>, set: &Together<'_>, tx: &Transaction<'_>, report: &mut Report) -> Result<(), Errors> {
+    let Some(plan) = set.plan() else { return Ok(()) };
+    kept::prepare_back(node)?;
+    match tx.install(set, &plan) {
+        Ok(put) => {
+            // From here on the earlier set serves, whatever else fails.
+            kept::promote(node)?;
+            Ok(put.keep()?)
+        }
+        Err(failure) => {
+            report.msg = outcome::left(&failure).into();
+            let mut errors = failure.error;
+            errors.take(failure.rolled_back);
+            errors.take(kept::discard(node));
+            Err(errors)
+        }
+    }
 }
 
 /// The way back as a plan.
@@ -130,10 +153,13 @@ fn strange(node: &Node<'_>) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
     use crate::daemon::Paths;
     use crate::host::fake::{FakeFile, FakeSystem};
     use crate::plan::{InstalledFile, RenderedFile, Running};
+    use crate::transaction::{Daemon, Proof, Serving};
 
     fn back(path: &str, content: &str) -> FileChange {
         let owner = ("0".to_owned(), "0".to_owned());
@@ -177,5 +203,86 @@ mod tests {
         assert!(says().contains("not written by pgsvc") && !says().contains("original"), "{}", says());
         sys.put("/var/lib/pgsvc/original/etc/haproxy/haproxy.cfg", FakeFile::default());
         assert!(says().contains("is kept as /var/lib/pgsvc/original/etc/haproxy/haproxy.cfg"), "{}", says());
+    }
+
+    /// A daemon that notes what is asked of it.
+    struct Noting<'l>(&'static str, bool, &'l RefCell<Vec<String>>);
+
+    impl Daemon for Noting<'_> {
+        fn check(&self, staged: &Path) -> Result<(), Error> {
+            assert!(staged.is_absolute());
+            Ok(())
+        }
+        fn precheck(&self, _: &Plan) -> Result<(), Errors> {
+            Ok(())
+        }
+        fn serving(&self) -> Result<Serving, Error> {
+            Ok(Serving { running: true, pid: None, hash: Some(self.0.into()) })
+        }
+        fn activate(&self, plan: &Plan) -> Result<Proof, Error> {
+            self.2.borrow_mut().push(format!("{} takes {}", self.0, plan.hash));
+            if self.1 { Ok(Proof::default()) } else { Err(Error::new(self.0, "does not take it")) }
+        }
+        fn revert(&self, plan: &Plan, before: &Serving) -> Result<(), Error> {
+            assert_eq!(before.hash.as_deref(), Some(self.0));
+            self.2.borrow_mut().push(format!("{} back from {}", self.0, plan.hash));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn files_of_both_daemons_and_the_requests_go_back_together_or_not_at_all() {
+        for takes in [false, true] {
+            let sys = FakeSystem::default();
+            let node = Node { sys: &sys, paths: Paths::default(), rooted: false };
+            for (dir, text) in [("clusters", "new"), ("clusters.previous", "old")] {
+                let file = FakeFile { bytes: text.into(), mode: 0o600, ..FakeFile::default() };
+                sys.put(&format!("/var/lib/pgsvc/{dir}/a.json"), file);
+            }
+            let both = ["/etc/haproxy/conf.d/a-x.cfg", "/etc/keepalived/pgsvc.d/a.conf"];
+            let plans = both.map(|path| {
+                let file = FakeFile { bytes: b"new".into(), mode: 0o640, ..FakeFile::default() };
+                sys.put(path, file);
+                let before = InstalledFile { content: b"new".into(), mode: 0o640, uid: 0, gid: 0 };
+                let change = FileChange { before: Some(before), ..back(path, "old") };
+                let candidate = [(path.into(), b"old".to_vec())].into();
+                Plan { candidate, ..plan_of(change) }
+            });
+            let (log, mut report) = (RefCell::default(), Report::default());
+            let (one, two) = (Noting("one", true, &log), Noting("two", takes, &log));
+            let mut set = Together::default();
+            set.add(&one, &plans[0]);
+            set.add(&two, &plans[1]);
+            let tx = crate::run::lock(&node, &mut report).unwrap();
+            assert_eq!(put(&node, &set, &tx, &mut report).is_ok(), takes);
+            let is = |path: &str| {
+                sys.state().files.get(Path::new(path)).map(|f| String::from_utf8(f.bytes.clone()).unwrap())
+            };
+            let (now, then) = if takes { ("old", "new") } else { ("new", "old") };
+            assert_eq!(both.map(|p| is(p).unwrap()), [now, now]);
+            assert_eq!(is("/var/lib/pgsvc/clusters/a.json").as_deref(), Some(now));
+            assert_eq!(is("/var/lib/pgsvc/clusters.previous/a.json").as_deref(), Some(then));
+            let mut asked = vec!["one takes h", "two takes h"];
+            if !takes {
+                asked.extend(["one back from h", "two back from h"]);
+                assert_eq!(report.msg, "the old configuration is back and serves");
+            }
+            assert_eq!(*log.borrow(), asked);
+        }
+    }
+
+    fn plan_of(change: FileChange) -> Plan {
+        Plan {
+            changes: vec![change],
+            action: Action::Reload,
+            reason: String::new(),
+            hash: "h".into(),
+            candidate: BTreeMap::new(),
+            new_binds: Vec::new(),
+            nonlocal_binds: false,
+            commands: Vec::new(),
+            hands: Vec::new(),
+            daemon_reload: false,
+        }
     }
 }

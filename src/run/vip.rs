@@ -7,7 +7,7 @@ mod look;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Node, read};
+use super::{Node, outcome, read, unit_file};
 use crate::daemon::interfaces::interface_of;
 use crate::daemon::keepalived::{self, Keepalived, Paths};
 use crate::error::{Error, Errors};
@@ -20,7 +20,6 @@ use crate::report::Report;
 use crate::request::{Model, State};
 use crate::transaction::{Daemon, Failure, Transaction};
 use crate::verify::vip as kernel;
-use crate::vip::plane::plane;
 use crate::vip::{Duty, Net};
 
 pub use back::{back, is_ours};
@@ -52,12 +51,12 @@ pub fn files(node: &Node<'_>, model: &Model, templates: &Templates) -> Result<Ve
     for (name, c) in &model.clusters {
         let Some(duty) = c.duty.as_ref().filter(|d| d.holder.is_some() || d.real_server) else { continue };
         let one = || -> Result<Vec<RenderedFile>, Errors> {
-            let servers = if duty.directs() { plane(duty, &c.services)? } else { Vec::new() };
+            let servers = if duty.directs() { c.virtual_servers.as_slice() } else { &[] };
             let (own, gateway) = interfaces(node, duty)?;
             let said = duty.holder.and_then(|i| duty.holders.get(i)).and_then(|p| p.interface.clone());
             let vip = said.unwrap_or_else(|| own.clone());
             let names = Interfaces { own: &own, vip: &vip, gateway: &gateway };
-            let file = render::cluster(templates, &c.cluster, duty, &servers, &names)?;
+            let file = render::cluster(templates, &c.cluster, duty, servers, &names)?;
             let unit = render::unit(templates, duty, &names)?.filter(|_| node.has_systemd());
             Ok(file.into_iter().chain(unit).collect())
         };
@@ -70,22 +69,20 @@ pub fn files(node: &Node<'_>, model: &Model, templates: &Templates) -> Result<Ve
 fn interfaces(node: &Node<'_>, duty: &Duty) -> Result<(String, String), Error> {
     let me = duty.holder.and_then(|i| duty.holders.get(i));
     let Some(me) = me.filter(|_| !node.rooted) else { return Ok((UNKNOWN.into(), UNKNOWN.into())) };
-    let own = interface_of(node.sys, me.address).ok().flatten().ok_or_else(|| {
+    let all = node.sys.interfaces().unwrap_or_default();
+    let own = interface_of(&all, me.address).map(str::to_owned).ok_or_else(|| {
         let what = format!("no interface of this node has the address {} of '{}'", me.address, me.host);
         Error::new(format!("cluster '{}'", duty.cluster), what)
             .hint("ansible_host must be the node's own address")
     })?;
     if let Some(name) = &me.interface
-        && !node.sys.interfaces().unwrap_or_default().iter().any(|(n, _)| n == name)
+        && !all.iter().any(|(n, _)| n == name)
     {
         let what = format!("vip_interface: '{name}' is no interface of '{}'", me.host);
         return Err(Error::new(format!("cluster '{}'", duty.cluster), what)
             .hint("see 'ip address', or set it to auto"));
     }
-    let near = |g: Net| {
-        let all = node.sys.interfaces().unwrap_or_default();
-        all.into_iter().find(|(_, ip)| g.contains(*ip)).map(|(name, _)| name)
-    };
+    let near = |g: Net| all.iter().find(|(_, ip)| g.contains(*ip)).map(|(name, _)| name.clone());
     let gateway = duty.vip.gateway.and_then(near).unwrap_or_else(|| own.clone());
     Ok((own, gateway))
 }
@@ -93,6 +90,8 @@ fn interfaces(node: &Node<'_>, duty: &Duty) -> Result<(String, String), Error> {
 /// What is to be done about keepalived.
 struct Part<'a> {
     daemon: Keepalived<'a>,
+    /// As it was before anything is done.
+    running: Option<keepalived::Running>,
     plan: Plan,
 }
 
@@ -113,12 +112,14 @@ fn part<'a>(node: &Node<'a>, model: &Model, templates: &Templates) -> Result<Opt
         return Ok(None);
     }
     let daemon = Keepalived::detect(node.sys, paths.clone());
+    let mut running = None;
     if !node.rooted {
         free(node, model, &installed, &paths)?;
         installed.idle_units = daemon.has_idle_units();
-        installed.running = daemon.running()?.map(|r| Running {
+        running = daemon.running()?;
+        installed.running = running.as_ref().map(|r| Running {
             serves: !r.instances.is_empty() || !r.reads_ours && !r.children.is_empty(),
-            hash: r.hash,
+            hash: r.hash.clone(),
             reads_ours: r.reads_ours,
         });
     }
@@ -129,7 +130,7 @@ fn part<'a>(node: &Node<'a>, model: &Model, templates: &Templates) -> Result<Opt
         plan.reason = "files only: nothing runs in another root".into();
     }
     consent(model, &plan, &installed)?;
-    Ok(Some(Part { daemon, plan }))
+    Ok(Some(Part { daemon, running, plan }))
 }
 
 /// The clusters' files with the node's own.
@@ -143,13 +144,8 @@ fn wanted(
     let paths = Paths::default();
     let foreign = installed.files.get(&paths.own).is_some_and(|f| !f.content.is_empty());
     let binary = node.sys.find("keepalived").unwrap_or_else(|| "/usr/sbin/keepalived".into());
-    let dropin = node.has_systemd().then(|| RenderedFile {
-        path: paths.dropin.clone(),
-        content: keepalived::dropin(&paths, &binary),
-        mode: 0o644,
-        owner: ("root".into(), "root".into()),
-        cluster: None,
-    });
+    let dropin =
+        node.has_systemd().then(|| unit_file(paths.dropin.clone(), keepalived::dropin(&paths, &binary)));
     Ok(Wanted {
         node: Some(render::node(templates, foreign)?),
         dropin,
@@ -236,21 +232,30 @@ pub fn install(
     tx: &Transaction<'_>,
     report: &mut Report,
 ) -> Result<(), Errors> {
-    let Some(part) = part(node, model, templates)? else { return Ok(()) };
-    if !part.plan.is_empty() || part.plan.daemon_reload {
-        put(node, &part, tx, report)?;
+    let Some(Part { daemon, running, plan }) = part(node, model, templates)? else { return Ok(()) };
+    let changes = !plan.is_empty() || plan.daemon_reload;
+    if changes {
+        put(node, &daemon, &plan, tx, report)?;
     }
-    if model.state == State::Present && !node.rooted {
-        look(node, model, report, TABLE);
+    if model.state == State::Present {
+        // Its processes are asked by a signal: where nothing was done to them, they have said it already.
+        let said = (!changes).then_some(running.as_ref());
+        look(node, model, said, report, TABLE);
     }
     Ok(())
 }
 
-fn put(node: &Node<'_>, part: &Part<'_>, tx: &Transaction<'_>, report: &mut Report) -> Result<(), Errors> {
-    let daemon: &dyn Daemon = if node.rooted { &super::apply::NoDaemon } else { &part.daemon };
-    match tx.install(daemon, &part.plan) {
+fn put(
+    node: &Node<'_>,
+    daemon: &Keepalived<'_>,
+    plan: &Plan,
+    tx: &Transaction<'_>,
+    report: &mut Report,
+) -> Result<(), Errors> {
+    let daemon: &dyn Daemon = if node.rooted { &super::apply::NoDaemon } else { daemon };
+    match tx.install(daemon, plan) {
         Ok(put) => {
-            told(report, &part.plan, false);
+            told(report, plan, false);
             Ok(put.keep()?)
         }
         Err(failure) => Err(refused(failure, report)),
@@ -258,38 +263,21 @@ fn put(node: &Node<'_>, part: &Part<'_>, tx: &Transaction<'_>, report: &mut Repo
 }
 
 fn refused(failure: Failure, report: &mut Report) -> Errors {
-    let what = match (&failure.rolled_back, failure.touched) {
-        (Ok(()), false) => "keepalived: nothing was changed",
-        (Ok(()), true) => "keepalived: the old configuration is back and serves",
-        (Err(_), _) => "keepalived: rolling back failed as well",
-    };
     report.rolled_back |= failure.touched && failure.rolled_back.is_ok();
-    report.msg = join(&report.msg, what);
+    report.msg = join(&report.msg, &format!("keepalived: {}", outcome::left(&failure)));
     let mut errors = failure.error;
     errors.take(failure.rolled_back);
     errors
 }
 
-fn told(report: &mut Report, plan: &Plan, would: bool) {
+/// Enters keepalived's part into a report, beside HAProxy's.
+pub fn told(report: &mut Report, plan: &Plan, would: bool) {
     if plan.is_empty() {
         return;
     }
     report.also_planned(plan);
-    let files = super::outcome::files(plan.changes.len());
-    let does = match (&plan.action, would) {
-        (Action::Nothing | Action::Runtime, _) => "",
-        (Action::Reload, false) => ", keepalived reloaded",
-        (Action::Restart, false) => ", keepalived restarted",
-        (Action::Start, false) => ", keepalived started",
-        (Action::Stop, false) => ", keepalived stopped",
-        (Action::Reload, true) => ", reload keepalived",
-        (Action::Restart, true) => ", restart keepalived",
-        (Action::Start, true) => ", start keepalived",
-        (Action::Stop, true) => ", stop keepalived",
-    };
-    let text = if would { format!("would change {files}{does}") } else { format!("{files} changed{does}") };
     let said = if report.msg == "nothing to do" { String::new() } else { report.msg.clone() };
-    report.msg = join(&said, &text);
+    report.msg = join(&said, &outcome::summary(plan, "keepalived", would));
 }
 
 fn join(a: &str, b: &str) -> String {

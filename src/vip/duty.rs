@@ -186,12 +186,16 @@ fn able(cluster: &Cluster, duty: &Duty, place: &str, errors: &mut Errors) {
     }
 }
 
+/// What helps where two clusters' directors would ask one port.
+pub const CHECK_PORT: &str = "set vip_check_port for one of them";
+
 /// Two VIPs that cannot be carried side by side: `(cluster, why)`.
 #[must_use]
 pub fn collisions(duties: &[&Duty]) -> Vec<(String, Error)> {
     let mut found = Vec::new();
     let mut addresses: BTreeMap<IpAddr, &str> = BTreeMap::new();
     let mut routers: BTreeMap<(IpAddr, u8), &str> = BTreeMap::new();
+    let mut words: BTreeMap<(IpAddr, u16), &str> = BTreeMap::new();
     for d in duties {
         let place = format!("cluster '{}'", d.cluster);
         let mut twice = |what: String, hint: &str| {
@@ -209,6 +213,14 @@ pub fn collisions(duties: &[&Duty]) -> Vec<(String, Error)> {
             twice(
                 format!("VRID {} is also that of cluster '{other}' on the same nodes", d.vip.vrid),
                 "set vip_vrid for one of them, 1 to 255",
+            );
+        }
+        let port = d.vip.check_port;
+        let asked = d.proxies.iter().filter(|_| d.vip.mode == Mode::L4 && d.asks_haproxy());
+        if let Some(other) = asked.filter_map(|p| words.insert((p.address, port), &d.cluster)).last() {
+            twice(
+                format!("vip_check_port {port} is also that of cluster '{other}' on the same HAProxy nodes"),
+                CHECK_PORT,
             );
         }
     }

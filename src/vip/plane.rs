@@ -14,8 +14,10 @@ use crate::error::{Error, Errors};
 use crate::resolve::{ResolvedService, Server, Tier};
 
 mod check;
+mod reach;
 
 pub use check::{Check, address, url};
+pub use reach::reach;
 
 /// A service's port on the VIP.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -45,12 +47,6 @@ pub struct RealServer {
     pub checks: Vec<Check>,
 }
 
-/// Whether a service listens where its cluster's VIP is: on it, or on every address.
-#[must_use]
-pub fn on_vip(duty: &Duty, s: &ResolvedService) -> bool {
-    s.binds.iter().any(|b| b.ip().is_unspecified() || b.ip() == duty.vip.address)
-}
-
 /// The virtual servers of a cluster's L4 VIP, the same on every director; none for an L2 address. Services that listen on
 /// other addresses only (`src_ip`) are not on the VIP and are left out, and so are services without members.
 ///
@@ -64,7 +60,7 @@ pub fn plane(duty: &Duty, services: &[ResolvedService]) -> Result<Vec<VirtualSer
     if duty.vip.mode != Mode::L4 {
         return Ok(servers);
     }
-    for s in services.iter().filter(|s| on_vip(duty, s) && !s.servers.is_empty()) {
+    for s in services.iter().filter(|s| s.listens_on(duty.vip.address) && !s.servers.is_empty()) {
         let place = format!("service '{}' of {}", s.service, s.cluster);
         if let Some(other) = ports.insert(s.port(), &s.service) {
             let what = format!("is on port {} of the VIP, and so is service '{other}'", s.port());
@@ -96,7 +92,7 @@ pub fn plane(duty: &Duty, services: &[ResolvedService]) -> Result<Vec<VirtualSer
 
 /// The HAProxy nodes, on the service's own port.
 fn proxies(duty: &Duty, s: &ResolvedService, place: &str) -> Result<Vec<RealServer>, Errors> {
-    let anywhere = s.binds.iter().any(|b| b.ip().is_unspecified());
+    let anywhere = s.listens_anywhere();
     if duty.vip.kind.maps_ports() && !anywhere {
         let what = format!(
             "listens on the VIP only, and with lb_kind: {} connections come to the nodes' own addresses",
@@ -142,27 +138,29 @@ fn members(duty: &Duty, s: &ResolvedService, place: &str) -> Result<Vec<RealServ
             checks: checks.unwrap_or_default(),
         });
     }
-    mapped(duty, s, place, &mut errors);
+    if let Some(what) = unmapped(duty, s) {
+        errors.push(Error::new(place, what).hint(UNMAPPED));
+    }
     usable(duty, &real, place, &mut errors);
     errors.finish(real)
 }
 
-/// Other ports than the service's own, where addresses are not translated.
-fn mapped(duty: &Duty, s: &ResolvedService, place: &str, errors: &mut Errors) {
-    let others: Vec<&Server> = s.servers.iter().filter(|m| m.port != s.port()).collect();
-    let Some(first) = others.first().filter(|_| !duty.vip.kind.maps_ports()) else { return };
+/// What helps where `unmapped` says something.
+pub const UNMAPPED: &str = "use lb_kind: NAT, vip_to: haproxy, or a dst_port that is the service's own port";
+
+/// Members that are on other ports than the service's own, where addresses are not translated.
+#[must_use]
+pub fn unmapped(duty: &Duty, s: &ResolvedService) -> Option<String> {
+    let direct = duty.vip.mode == Mode::L4 && duty.vip.to == To::Members && !duty.vip.kind.maps_ports();
+    let others: Vec<&Server> = s.servers.iter().filter(|m| direct && m.port != s.port()).collect();
     let names: Vec<&str> = others.iter().map(|m| m.instance.as_str()).collect();
-    let what = format!(
+    Some(format!(
         "lb_kind: {} cannot lead port {} to port {} ({}): it passes packets on as they are",
         duty.vip.kind.word(),
         s.port(),
-        first.port,
+        others.first()?.port,
         names.join(", ")
-    );
-    errors.push(
-        Error::new(place, what)
-            .hint("use lb_kind: NAT, vip_to: haproxy, or a dst_port that is the service's own port"),
-    );
+    ))
 }
 
 /// What IPVS cannot hold, and keepalived would drop without a word.

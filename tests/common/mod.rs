@@ -8,6 +8,9 @@ use std::process::Output;
 
 use assert_cmd::Command;
 use pgsvc::daemon::Paths;
+use pgsvc::daemon::haproxy::Haproxy;
+use pgsvc::host::System;
+use pgsvc::plan::{Installed, InstalledFile, Running};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -36,6 +39,27 @@ pub fn paths(dir: &Path) -> Paths {
         state_dir: at("state"),
         server_state: at("servers"),
     }
+}
+
+/// What a node that a planner looks at has, and what its HAProxy says of itself.
+pub fn installed(haproxy: &Haproxy<'_>, sys: &dyn System, paths: &Paths) -> Installed {
+    let names = sys.list(&paths.conf_d).unwrap();
+    let mut all: Vec<PathBuf> = names.iter().map(|n| paths.conf_d.join(n)).collect();
+    all.push(paths.config.clone());
+    let file = |path: PathBuf| {
+        let stat = sys.stat(&path).unwrap()?;
+        let content = sys.read(&path).unwrap();
+        Some((path, InstalledFile { content, mode: stat.mode, uid: stat.uid, gid: stat.gid }))
+    };
+    let found = haproxy.running().unwrap();
+    let running = found.master.map(|_| Running {
+        version: Haproxy::running_version(&found),
+        description: found.hash,
+        takes_reload: true,
+        live: found.live,
+        interrupted: false,
+    });
+    Installed { files: all.into_iter().filter_map(file).collect(), pristine: false, running }
 }
 
 /// The host of `HOSTS` that tests run as.

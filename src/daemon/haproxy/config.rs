@@ -1,7 +1,7 @@
 //! Backends and their health checks, read back from configuration files: what a starting HAProxy would check, and
 //! whom. Understands what pgsvc's templates write; a line that it does not know makes no check. Pure.
 
-use crate::render::haproxy::shape::place;
+use crate::render::haproxy::shape::{SECTIONS, place};
 
 /// A section that has servers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,12 +82,7 @@ pub fn backends(text: &str) -> Vec<Backend> {
                 inside = true;
                 all.push(Backend { name: (*name).to_owned(), ..Backend::default() });
             }
-            [
-                "global" | "defaults" | "frontend" | "userlist" | "peers" | "resolvers" | "program" | "cache",
-                ..,
-            ] => {
-                inside = false;
-            }
+            [other, ..] if SECTIONS.contains(other) => inside = false,
             _ => {
                 if let Some(backend) = all.last_mut().filter(|_| inside) {
                     directive(backend, &words);
@@ -176,6 +171,9 @@ backend a-b
     default-server inter 3s rise 3 fall 3
     server a-1 10.0.0.1:6432 check port 8008 weight 100
     server a-2 [fd00::2]:6432 check port 8009 check-ssl verify required ca-file /ca.pem weight 40 backup
+
+ring r
+    server not 10.0.0.9:1
 
 backend a-b-backup
     server a-1 db1.example:6432 track a-b/a-1 weight 7

@@ -180,9 +180,7 @@ impl Haproxy<'_> {
 
     fn restart(&self) -> Result<(), Error> {
         if let Some(unit) = &self.unit {
-            // Several tries within ten seconds would hit the unit's start limit.
-            let _ = systemd::tell(self.sys, "reset-failed", unit);
-            return systemd::tell(self.sys, "restart", unit).map_err(|e| self.explained(e));
+            return systemd::tell_anew(self.sys, "restart", unit).map_err(|e| self.explained(e));
         }
         self.stop()?;
         self.start()
@@ -190,8 +188,7 @@ impl Haproxy<'_> {
 
     fn start(&self) -> Result<(), Error> {
         if let Some(unit) = &self.unit {
-            let _ = systemd::tell(self.sys, "reset-failed", unit);
-            return systemd::tell(self.sys, "start", unit).map_err(|e| self.explained(e));
+            return systemd::tell_anew(self.sys, "start", unit).map_err(|e| self.explained(e));
         }
         self.before();
         let paths = &self.paths;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Paths;
+use crate::daemon::systemd::STABLE_BINARY;
 use crate::error::Error;
 use crate::host::{Command, System};
 
@@ -31,10 +32,11 @@ pub(super) fn check(sys: &dyn System, binary: &Path, paths: &Paths, staged: &Pat
         names.into_iter().map(|n| paths.conf_d.join(n)).chain([paths.config.clone(), paths.own.clone()]);
     let copy = staged.join(COPY);
     let prefix = sys.place(&copy).display().to_string();
+    let program = program(sys);
     for path in all.filter(|p| there(p)) {
         let failed = |e| Error::new(path.display().to_string(), format!("cannot be staged: {e}"));
         let text = sys.read(&below(&path)).map_err(failed)?;
-        let text = led(&text, &path, paths, &prefix);
+        let text = led(&text, &path, paths, &prefix, &program);
         let target = copy.join(path.strip_prefix("/").unwrap_or(&path));
         sys.create_dir(target.parent().unwrap_or(&copy), 0o700).map_err(failed)?;
         sys.create(&target, &text, 0o600, sys.whoami()).map_err(failed)?;
@@ -60,6 +62,15 @@ pub(super) fn check(sys: &dyn System, binary: &Path, paths: &Paths, staged: &Pat
     Err(refusal(&String::from_utf8_lossy(&text).replace(&prefix, ""), out.code))
 }
 
+/// What a test asks in the place of our program. Where nothing was applied yet ours is not there, and keepalived refuses a
+/// script that is not; an apply puts it there before it comes here.
+fn program(sys: &dyn System) -> String {
+    let ours = PathBuf::from(STABLE_BINARY);
+    let there = sys.stat(&ours).is_ok_and(|s| s.is_some());
+    let other = if there { None } else { sys.find("true") };
+    other.unwrap_or(ours).display().to_string()
+}
+
 /// Whether nothing but comments is in it.
 fn is_empty(text: &[u8]) -> bool {
     let text = String::from_utf8_lossy(text);
@@ -67,19 +78,23 @@ fn is_empty(text: &[u8]) -> bool {
 }
 
 /// The file with its includes led to the copy where they mean a file of the candidate, and to the real place else: those
-/// of a relative path would be looked for beside the copy.
-fn led(text: &[u8], path: &Path, paths: &Paths, prefix: &str) -> Vec<u8> {
+/// of a relative path would be looked for beside the copy. `program` is asked in the place of ours.
+fn led(text: &[u8], path: &Path, paths: &Paths, prefix: &str, program: &str) -> Vec<u8> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     let mut out = Vec::new();
     for line in text.split_inclusive(|b| *b == b'\n') {
-        match std::str::from_utf8(line).ok().and_then(include) {
+        let Ok(line) = std::str::from_utf8(line) else {
+            out.extend_from_slice(line);
+            continue;
+        };
+        match include(line) {
             Some((word, target)) => {
                 let target: PathBuf = dir.join(target);
                 let is_ours = target.parent() == Some(&paths.conf_d) || paths.loads(&target);
                 let prefix = if is_ours { prefix } else { "" };
                 out.extend_from_slice(format!("{word} {prefix}{}\n", target.display()).as_bytes());
             }
-            None => out.extend_from_slice(line),
+            None => out.extend_from_slice(line.replace(STABLE_BINARY, program).as_bytes()),
         }
     }
     out
@@ -159,7 +174,8 @@ mod tests {
     fn includes_lead_to_the_candidate_or_to_the_real_place() {
         let paths = Paths::default();
         let led = |text: &str| {
-            let out = led(text.as_bytes(), Path::new("/etc/keepalived/keepalived.conf"), &paths, "/stage");
+            let own = Path::new("/etc/keepalived/keepalived.conf");
+            let out = led(text.as_bytes(), own, &paths, "/stage", "/bin/true");
             String::from_utf8(out).unwrap()
         };
         assert_eq!(
@@ -172,6 +188,8 @@ mod tests {
         );
         assert_eq!(led("include \"conf.d/*.conf\"\n"), "include /etc/keepalived/conf.d/*.conf\n");
         assert_eq!(led("include /srv/*.conf"), "include /srv/*.conf\n");
+        let call = |program: &str| format!("    script \"{program} check tcp://192.0.2.1:1\"\n");
+        assert_eq!(led(&call(STABLE_BINARY)), call("/bin/true"));
         for text in ["# include x\n", "included x\n", "include\n", "vrrp_instance include {\n"] {
             assert_eq!(led(text), text);
         }

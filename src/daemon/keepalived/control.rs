@@ -123,8 +123,7 @@ impl Keepalived<'_> {
 
     fn restart(&self) -> Result<(), Error> {
         if let Some(unit) = &self.unit {
-            let _ = systemd::tell(self.sys, "reset-failed", unit);
-            return systemd::tell(self.sys, "restart", unit).map_err(|e| self.explained(e));
+            return systemd::tell_anew(self.sys, "restart", unit).map_err(|e| self.explained(e));
         }
         self.stop()?;
         self.start()
@@ -132,8 +131,7 @@ impl Keepalived<'_> {
 
     fn start(&self) -> Result<(), Error> {
         if let Some(unit) = &self.unit {
-            let _ = systemd::tell(self.sys, "reset-failed", unit);
-            return systemd::tell(self.sys, "start", unit).map_err(|e| self.explained(e));
+            return systemd::tell_anew(self.sys, "start", unit).map_err(|e| self.explained(e));
         }
         let paths = &self.paths;
         let is_ours = self.sys.stat(&paths.config).is_ok_and(|s| s.is_some());

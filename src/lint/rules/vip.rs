@@ -1,12 +1,12 @@
 //! Virtual addresses: what is missing, what is said twice, what the nodes and IPVS cannot do.
 
 use super::super::sink::{self, Sink};
-use super::super::view::{ClusterView, View};
+use super::super::view::View;
 use super::super::{Rule, Severity};
 use super::definition::{none, refused};
 use crate::value;
 use crate::vip::duty::{self, Duty};
-use crate::vip::{Mode, To};
+use crate::vip::plane::{UNMAPPED, unmapped};
 
 pub static NO_VIP: Rule = Rule {
     code: "PGS070",
@@ -36,9 +36,9 @@ pub static VIP_TWICE: Rule = Rule {
     code: "PGS072",
     name: "vip-twice",
     severity: Severity::Error,
-    title: "Two clusters with one virtual address, or one router id on the same nodes",
+    title: "Two clusters with one virtual address, or one router id or check port on the same nodes",
     reason: "Both would carry it, and take it from each other.",
-    fix: "an address and a vip_vrid of its own for every cluster",
+    fix: "an address, a vip_vrid and a vip_check_port of its own for every cluster",
     bad: "all:\n  children:\n    a:\n      vars: {pg_cluster: a, vip_mode: l2, vip_address: 10.0.0.9}\n      hosts: {10.0.0.1: {pg_seq: 1, pg_role: primary}}\n    b:\n      vars: {pg_cluster: b, vip_mode: l2, vip_address: 10.0.0.9}\n      hosts: {10.0.0.2: {pg_seq: 1, pg_role: primary}}",
     good: "all:\n  children:\n    a:\n      vars: {pg_cluster: a, vip_mode: l2, vip_address: 10.0.0.9}\n      hosts: {10.0.0.1: {pg_seq: 1, pg_role: primary}}\n    b:\n      vars: {pg_cluster: b, vip_mode: l2, vip_address: 10.0.0.8}\n      hosts: {10.0.0.2: {pg_seq: 1, pg_role: primary}}",
     check: twice,
@@ -58,31 +58,13 @@ pub static TWO_HOLDERS: Rule = Rule {
 
 /// Ports that cannot be mapped where packets are passed on as they are.
 fn ports(view: &View<'_>, sink: &mut Sink) {
-    let direct = |d: &&Duty| d.vip.mode == Mode::L4 && d.vip.to == To::Members && !d.vip.kind.maps_ports();
-    let on_vip = |d: &Duty, c: &ClusterView<'_>, sink: &mut Sink| {
-        let word = d.vip.kind.word();
-        for s in c
-            .services
-            .iter()
-            .filter(|s| s.binds.iter().any(|b| b.ip().is_unspecified() || b.ip() == d.vip.address))
-        {
-            if let Some(m) = s.servers.iter().find(|m| m.port != s.port()) {
-                let what = format!(
-                    "lb_kind: {word} cannot lead port {} to port {} ({})",
-                    s.port(),
-                    m.port,
-                    m.instance
-                );
-                if let Some(raw) = sink.service(c, &s.service, &["dst_port", "dest", "src_port"], what) {
-                    raw.fix =
-                        "use lb_kind: NAT, vip_to: haproxy, or the service's own port as dst_port".into();
-                }
-            }
-        }
-    };
     for c in &view.clusters {
-        if let Some(d) = c.duty.as_ref().filter(direct) {
-            on_vip(d, c, sink);
+        let Some(duty) = &c.duty else { continue };
+        for s in c.services.iter().filter(|s| s.listens_on(duty.vip.address)) {
+            let Some(what) = unmapped(duty, s) else { continue };
+            if let Some(raw) = sink.service(c, &s.service, &["dst_port", "dest", "src_port"], what) {
+                raw.fix = UNMAPPED.into();
+            }
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 /// First words that begin a section (HAProxy manual, chapters 2 to 12).
-const SECTIONS: [&str; 20] = [
+pub const SECTIONS: [&str; 20] = [
     "global",
     "defaults",
     "frontend",

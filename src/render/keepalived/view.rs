@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::{Interfaces, SERVICE, USER};
+use super::{Interfaces, SERVICE, USER, instance_name};
 use crate::daemon::systemd::STABLE_BINARY;
 use crate::error::Error;
 use crate::inventory::cluster::Cluster;
 use crate::render::Layout;
 use crate::render::haproxy::vip_socket;
-use crate::vip::plane::{Check, RealServer, VirtualServer, url};
+use crate::vip::plane::{Check, RealServer, VirtualServer, reach, url};
 use crate::vip::{Duty, Follow, Kind, Mode, Peer, Vip};
 
 #[derive(Serialize)]
@@ -103,7 +103,7 @@ pub(super) fn cluster(
         return Err(Error::new(place, "vip_auth_pass is set, and VRRP has no password for IPv6")
             .hint("leave vip_auth_pass away"));
     }
-    let name = format!("pgsvc-{}", duty.cluster);
+    let name = instance_name(&duty.cluster);
     let local = vip.dpvs && vip.kind == Kind::Fnat;
     Ok(Some(ClusterView {
         cluster: duty.cluster.clone(),
@@ -112,7 +112,7 @@ pub(super) fn cluster(
             interface: dpdk(interfaces.vip).to_owned(),
             local_addresses: vip.local_addresses.iter().filter(|_| local).map(ToString::to_string).collect(),
         }),
-        script: script(cluster, duty, own)?,
+        script: script(cluster, duty, own, servers)?,
         instance: instance(duty, index, own, interfaces),
         servers: servers.iter().map(|s| server(s, vip, local.then_some(&name))).collect(),
         name,
@@ -124,11 +124,22 @@ fn dpdk(interface: &str) -> &str {
     interface.strip_suffix(".kni").unwrap_or(interface)
 }
 
-/// Whom the address follows. A director is asked for nothing but itself: what is behind it has its own checks.
-fn script(cluster: &Cluster, duty: &Duty, own: &Peer) -> Result<Option<ScriptView>, Error> {
+/// Whom the address follows. A director is asked only whether it is cut off: what is behind it has its own checks.
+fn script(
+    cluster: &Cluster,
+    duty: &Duty,
+    own: &Peer,
+    servers: &[VirtualServer],
+) -> Result<Option<ScriptView>, Error> {
     let vip = &duty.vip;
-    if vip.mode == Mode::L4 {
-        return Ok(None);
+    let direct = vip.mode == Mode::L4;
+    // A demoted primary takes connections it must not have: once is enough. Who only hesitates once goes on.
+    let fall = if vip.fast || !direct && vip.follow == Follow::Primary { 1 } else { 2 };
+    // The program ends by itself before keepalived would end it.
+    let view =
+        |argv: &[String], timeout: u8| Some(ScriptView { call: argv.join(" "), timeout, fall, user: USER });
+    if direct {
+        return Ok(reach(cluster, duty, servers).and_then(|argv| view(&argv, 2)));
     }
     let mut argv = vec![STABLE_BINARY.to_owned(), "check".into()];
     match vip.follow {
@@ -148,12 +159,9 @@ fn script(cluster: &Cluster, duty: &Duty, own: &Peer) -> Result<Option<ScriptVie
             }
         }
     }
-    // The program ends by itself before keepalived would end it.
     let (within, timeout) = if vip.fast { ("900", 2) } else { ("2000", 3) };
     argv.extend(["--within".into(), within.into()]);
-    // A demoted primary takes connections it must not have: once is enough. A HAProxy that hesitates once does not.
-    let fall = if vip.fast || vip.follow == Follow::Primary { 1 } else { 2 };
-    Ok(Some(ScriptView { call: argv.join(" "), timeout, fall, user: USER }))
+    Ok(view(&argv, timeout))
 }
 
 fn instance(duty: &Duty, index: usize, own: &Peer, interfaces: &Interfaces<'_>) -> InstanceView {

@@ -82,7 +82,8 @@ fn they_go_where_the_files_went() {
     assert_eq!((is(dir(&node)), is(previous(&node))), ("new".into(), "old".into()), "completed");
     settle(&node, &Recovered::Completed).unwrap();
     assert_eq!(is(dir(&node)), b"new", "nothing was prepared");
-    swap(&node).unwrap();
+    prepare_back(&node).unwrap();
+    promote(&node).unwrap();
     assert_eq!((is(dir(&node)), is(previous(&node))), ("old".into(), "new".into()), "rolled back");
 }
 

@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Part, put};
 use crate::daemon::keepalived::{Keepalived, Paths, units};
-use crate::error::Errors;
+use crate::error::Error;
 use crate::plan::{Action, FileChange, Plan};
-use crate::report::Report;
 use crate::run::{Node, read};
-use crate::transaction::Transaction;
 
 /// Whether a path is keepalived's matter, for a rollback.
 pub fn is_ours(path: &std::path::Path) -> bool {
@@ -17,19 +14,11 @@ pub fn is_ours(path: &std::path::Path) -> bool {
     paths.loads(path) || path == paths.dropin || units::cluster_of(&paths, path).is_some()
 }
 
-/// Puts an earlier set of keepalived's files back.
+/// The way back to an earlier set of keepalived's files.
 ///
 /// # Errors
-/// What failed.
-pub fn back(
-    node: &Node<'_>,
-    changes: Vec<FileChange>,
-    tx: &Transaction<'_>,
-    report: &mut Report,
-) -> Result<(), Errors> {
-    if changes.is_empty() {
-        return Ok(());
-    }
+/// What is installed cannot be read; systemd does not say what runs.
+pub fn back<'a>(node: &Node<'a>, changes: Vec<FileChange>) -> Result<(Keepalived<'a>, Plan), Error> {
     let paths = Paths::default();
     let daemon = Keepalived::detect(node.sys, paths.clone());
     let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
@@ -46,6 +35,8 @@ pub fn back(
     }
     let stays = files.contains_key(&paths.config);
     let action = match (stays, daemon.running()?.is_some_and(|r| r.reads_ours)) {
+        // Only a unit, of a node that has an address but does not carry it.
+        _ if !changes.iter().any(|c| paths.loads(&c.path)) => Action::Nothing,
         (true, true) => Action::Reload,
         (true, false) => Action::Start,
         (false, _) if files.contains_key(&paths.own) => Action::Restart,
@@ -66,5 +57,5 @@ pub fn back(
         new_binds: Vec::new(),
         nonlocal_binds: false,
     };
-    put(node, &Part { daemon, plan }, tx, report)
+    Ok((daemon, plan))
 }

@@ -7,25 +7,33 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::duties;
-use crate::daemon::keepalived::{Keepalived, Paths};
+use crate::daemon::keepalived::{Keepalived, Paths, Running};
 use crate::error::Error;
+use crate::render::keepalived::instance_name;
 use crate::report::Report;
 use crate::request::Model;
 use crate::run::Node;
 use crate::verify::deadline::Deadline;
 use crate::verify::vip::{self as kernel, Planned, Real};
-use crate::vip::plane::plane;
 use crate::vip::{Duty, Kind, Mode};
 
 const POLL: Duration = Duration::from_millis(50);
 
-/// What the kernel and keepalived say of each VIP: into the report, and as errors where it contradicts the plan.
-pub fn look(node: &Node<'_>, model: &Model, report: &mut Report, patience: Duration) {
+/// What the kernel and keepalived say of each VIP: into the report, and as errors where it contradicts the plan. `said`:
+/// what is known of keepalived already; without it, its processes are asked.
+pub fn look(
+    node: &Node<'_>,
+    model: &Model,
+    said: Option<Option<&Running>>,
+    report: &mut Report,
+    patience: Duration,
+) {
     let holders: Vec<&Duty> = duties(model).filter(|d| d.holder.is_some()).collect();
     if holders.is_empty() || node.rooted {
         return;
     }
-    let running = Keepalived::detect(node.sys, Paths::default()).running().ok().flatten();
+    let ask = || Keepalived::detect(node.sys, Paths::default()).running().ok().flatten();
+    let running = said.map_or_else(ask, |r| r.cloned());
     let states: BTreeMap<String, String> =
         running.iter().flat_map(|r| r.instances.iter()).map(|i| (i.name.clone(), i.state.clone())).collect();
     for duty in holders {
@@ -50,17 +58,17 @@ fn told_of(node: &Node<'_>, duty: &Duty, states: &BTreeMap<String, String>) -> V
     json!({
         "address": duty.vip.address, "mode": mode,
         "holds": kernel::holds(node.sys, duty.vip.address).unwrap_or(false),
-        "state": states.get(&format!("pgsvc-{}", duty.cluster)),
+        "state": states.get(&instance_name(&duty.cluster)),
         "nodes": duty.holders.iter().map(|p| p.host.as_str()).collect::<Vec<_>>(),
     })
 }
 
 /// What of IPVS's table contradicts the plan, until the deadline.
 fn table(node: &Node<'_>, model: &Model, duty: &Duty, patience: Duration) -> Vec<String> {
-    let Some(c) = model.clusters.get(&duty.cluster) else { return Vec::new() };
-    let Ok(servers) = plane(duty, &c.services) else { return Vec::new() };
+    let servers = model.clusters.get(&duty.cluster).map(|c| c.virtual_servers.iter());
     let planned: Vec<Planned> = servers
-        .iter()
+        .into_iter()
+        .flatten()
         .map(|s| Planned {
             address: s.address,
             port: s.port,

@@ -117,6 +117,35 @@ fn two_clusters_on_one_node_need_two_addresses_and_two_router_ids() {
 }
 
 #[test]
+fn two_clusters_before_the_same_haproxy_nodes_need_two_check_ports() {
+    let one = |name: &str, n: u8, more: Value| {
+        let mut vars = json!({"inventory_hostname": format!("{name}-1"), "ansible_host": format!("10.0.0.{n}"),
+            "pg_cluster": name, "pg_seq": 1, "vip_mode": "l4", "vip_address": format!("10.0.0.{}", n + 100),
+            "vip_provider": "lvs", "pg_service_provider": "lbs", "vip_vrid": n,
+            "pg_services": [{"name": "x", "src_port": 6000 + u16::from(n), "selector": "[]"}]});
+        vars.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        vars
+    };
+    let failed = |more: Value| {
+        let mut groups = lvs();
+        groups["lbs"] = json!([{"inventory_hostname": "lb1", "ansible_host": "10.0.0.31"}]);
+        groups["others"] = json!([{"inventory_hostname": "lb2", "ansible_host": "10.0.0.32"}]);
+        let args = json!({"members": [one("a", 1, json!({})), one("b", 2, more)], "groups": groups,
+            "node": {"inventory_hostname": "d1"}, "clusters": ["a", "b"]});
+        let model = request::model(request::from_arguments(args.as_object().unwrap()).unwrap()).unwrap();
+        assert!(model.failed.is_empty() || model.clusters.contains_key("a"), "{:?}", model.failed);
+        model.failed.get("b").map(ToString::to_string).unwrap_or_default()
+    };
+    assert_eq!(
+        failed(json!({})),
+        "cluster 'b': vip_check_port 9102 is also that of cluster 'a' on the same HAProxy nodes; set vip_check_port for one of them"
+    );
+    assert_eq!(failed(json!({"vip_check_port": 9103})), "");
+    assert_eq!(failed(json!({"pg_service_provider": "others"})), "");
+    assert_eq!(failed(json!({"vip_mode": "l2", "vip_follow": "haproxy"})), "");
+}
+
+#[test]
 fn what_is_kept_makes_the_same_duty_again() {
     let model = model("d1", nat(), lvs());
     let (_, kept) = &model.kept.clusters[0];

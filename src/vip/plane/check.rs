@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::resolve::{Need, ResolvedService, Server, Tier};
 
 /// keepalived reads lines of 1023 bytes and crashes on longer ones (2.2.7); some room for the keyword and its quotes.
-const LINE: usize = 960;
+pub(super) const LINE: usize = 960;
 
 /// One check of a real server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
