@@ -5,6 +5,7 @@ mod answers;
 mod check;
 pub mod config;
 mod control;
+pub mod follow;
 mod live;
 mod runtime;
 pub mod seed;

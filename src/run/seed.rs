@@ -3,8 +3,8 @@
 //! matter. Never takes longer than the unit gives it, and never keeps HAProxy from starting: without the file HAProxy
 //! does as it does without pgsvc.
 
-mod names;
-mod probe;
+pub(super) mod names;
+pub(super) mod probe;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -117,7 +117,7 @@ fn write(node: &Node<'_>, path: &Path, states: &[ServerState], before: Option<u3
 }
 
 /// All backends of the files that HAProxy is about to load.
-fn loaded(node: &Node<'_>) -> Vec<Backend> {
+pub(super) fn loaded(node: &Node<'_>) -> Vec<Backend> {
     let read = |p: &PathBuf| node.sys.read(p).ok();
     node.config_files()
         .iter()

@@ -1,10 +1,11 @@
-//! `verify --watch`: looks at HAProxy's sessions again and again, and with `--fix` cuts what `verify::stray` says. Which
-//! session goes is not decided here, nor how it is asked for.
+//! `verify --watch`: looks at HAProxy's sessions again and again, and with `--fix` cuts what `verify::stray` says and tells
+//! HAProxy of a new leader. Which session goes is not decided here, nor how it is asked for.
 //!
-//! A look is one `show stat` and one `show proc`; the sessions of an old worker are listed when it is first seen, and
-//! Patroni is asked only where HAProxy's view makes some of them doubtful. What is remembered is a matter of speed and of
+//! A look is one `show stat`, one `show proc` and, with `--fix`, a question to each member; the sessions of an old worker
+//! are listed when it is first seen, and the members' roles are asked only where HAProxy's view makes some doubtful. What is remembered is a matter of speed and of
 //! how long a drained session has had: a watch that begins anew loses nothing else.
 
+mod follow;
 mod said;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use crate::verify::deadline::Deadline;
 use crate::verify::stats::{self, Process, ProxyRow, Via};
 use crate::verify::stray::{Place, Stray, Waiting, Worker, busy_places, groups, suspects};
 
+use follow::{Follow, OFTEN};
 pub use said::Event;
 use said::Voice;
 
@@ -64,7 +66,11 @@ pub fn watch(node: &Node<'_>, wanted: Wanted, say: &mut dyn FnMut(&Event)) -> Re
             w.voice.say(Event::Replaced);
             return Ok(());
         }
-        let wait = if w.model.is_some() { w.wanted.interval } else { NOTHING.max(w.wanted.interval) };
+        let wait = match w.model.is_some() {
+            true if w.follow.is_moving() => OFTEN.min(w.wanted.interval),
+            true => w.wanted.interval,
+            false => NOTHING.max(w.wanted.interval),
+        };
         if node.sys.pause(wait) {
             w.voice.say(Event::Ended);
             return Ok(());
@@ -91,6 +97,7 @@ struct Watch<'w, 'n> {
     /// Old workers with where they hold sessions, and when that was asked.
     old: BTreeMap<u32, (Duration, BTreeSet<Place>)>,
     waiting: Waiting,
+    follow: Follow,
     /// When Patroni was asked, and by which view.
     asked: Option<(Duration, View)>,
     voice: Voice<'w>,
@@ -108,6 +115,7 @@ impl<'w, 'n> Watch<'w, 'n> {
             worker,
             old: BTreeMap::new(),
             waiting: Waiting::default(),
+            follow: Follow::default(),
             asked,
             voice,
         }
@@ -130,6 +138,9 @@ impl<'w, 'n> Watch<'w, 'n> {
             Ok(rows) => {
                 self.voice.answers();
                 self.voice.view(&sessions::services(&model), &rows);
+                if self.wanted.fix {
+                    self.follow.look(self.node, &rows, &mut self.voice);
+                }
                 let old = processes.map(|p| p.old_workers);
                 self.look(&model, &rows, old);
             }
@@ -150,6 +161,9 @@ impl<'w, 'n> Watch<'w, 'n> {
         self.loaded = Some(now);
         let model = load(self.node, &self.wanted).ok();
         self.model = model.filter(|m| m.state == State::Present && !m.clusters.is_empty());
+        if self.wanted.fix && self.model.is_some() {
+            self.follow.load(self.node);
+        }
         let names = self.model.iter().flat_map(|m| m.clusters.keys().cloned()).collect();
         self.voice.watches(names, self.wanted.fix);
     }

@@ -11,7 +11,7 @@ use crate::verify::deadline::Deadline;
 use crate::verify::parallel::parallel;
 
 /// Every host's address, names asked all at once.
-pub(super) fn addresses(node: &Node<'_>, backends: &[Backend], end: Deadline) -> BTreeMap<String, IpAddr> {
+pub fn addresses(node: &Node<'_>, backends: &[Backend], end: Deadline) -> BTreeMap<String, IpAddr> {
     let mut hosts: Vec<&str> =
         backends.iter().flat_map(|b| b.servers.iter().map(|s| s.host.as_str())).collect();
     hosts.sort_unstable();

@@ -16,7 +16,7 @@ use crate::verify::tls::TlsConfig;
 
 /// One thing that is asked of a member, for however many backends.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Question {
+pub struct Question {
     addr: SocketAddr,
     /// Host header, and the name in its certificate.
     host: String,
@@ -26,7 +26,7 @@ pub(super) struct Question {
 }
 
 /// Asks each question once.
-pub(super) fn ask_all(
+pub fn ask_all(
     node: &Node<'_>,
     backends: &[Backend],
     addresses: &BTreeMap<String, IpAddr>,
@@ -81,7 +81,7 @@ fn ask(node: &Node<'_>, q: &Question, end: Deadline) -> Seen {
 }
 
 /// What all steps of a server's check came to; of one that tracks another, what the other's did.
-pub(super) fn result(
+pub fn result(
     backends: &[Backend],
     backend: &Backend,
     server: &Server,

@@ -30,6 +30,12 @@ pub enum Event {
         service: String,
         servers: Vec<String>,
     },
+    /// A member's part as leader changed, and HAProxy was told of it: the backends that it is up and down in now.
+    Moved {
+        member: String,
+        up: Vec<String>,
+        down: Vec<String>,
+    },
     OldWorker(OldWorker),
     OldWorkerGone {
         pid: u32,
@@ -56,6 +62,13 @@ impl Event {
             Self::Silent { why } => format!("HAProxy does not answer: {why}"),
             Self::Answers => "HAProxy answers again".to_owned(),
             Self::Leads { service, servers } => format!("{service} leads to {}", names(servers)),
+            Self::Moved { member, up, down } => {
+                let part = |word: &str, list: &[String]| match list {
+                    [] => String::new(),
+                    list => format!("; {word} in {}", list.join(", ")),
+                };
+                format!("{member}: its role changed{}{}", part("down", down), part("up", up))
+            }
             Self::OldWorker(w) => {
                 let count: usize = w.sessions.iter().map(|c| c.count).sum();
                 let places: BTreeSet<&str> =

@@ -36,6 +36,38 @@ holds() { [[ $(held "$1" "$2") == "$3" ]]; }
 old_worker() { on "$1" systemctl reload haproxy </dev/null; true_within 10 old_workers "$1"; }
 old_workers() { on "$1" "echo show proc | socat -t2 - UNIX-CONNECT:/run/haproxy-master.sock | grep -A1 '^# old' | grep -q worker" </dev/null; }
 
+# up_in NODE BACKEND/SERVER: HAProxy has it up.
+up_in() { on "$1" "echo show stat | socat -t2 - UNIX-CONNECT:/run/haproxy/admin.sock | grep -q '^${2/\//,}.*,UP,'" </dev/null; }
+down_in() { on "$1" "echo show stat | socat -t2 - UNIX-CONNECT:/run/haproxy/admin.sock | grep -q '^${2/\//,}.*,DOWN,'" </dev/null; }
+
+case_haproxy_learns_of_a_new_leader_at_once() {
+    leads node1
+    fresh node3
+    # So slow that no check of HAProxy's own finds it out here.
+    local slow='haproxy: {default_server_options: "inter 120s fastinter 120s downinter 120s rise 3 fall 3"}'
+    inventory "$(cluster pg-test '' own "$(service primary 5433 /primary pgbouncer "$slow")
+$(service replica 5434 /read-only pgbouncer "selector_backup: '[? pg_role == \`primary\`]', $slow")")" | put node3 inv.yml
+    must 0 on node3 pgsvc apply -i /root/inv.yml
+    true_within 5 up_in node3 pg-test-primary/pg-test-1
+    true_within 5 up_in node3 pg-test-replica/pg-test-2
+    later "leads node1"
+    leads node2
+    local began=$EPOCHREALTIME
+    true_within 5 down_in node3 pg-test-primary/pg-test-1
+    true_within 5 up_in node3 pg-test-primary/pg-test-2
+    echo "the new primary serves $(seconds_since "$began") s after the switchover"
+    true_within 5 down_in node3 pg-test-replica/pg-test-2
+    true_within 10 up_in node3 pg-test-replica/pg-test-1
+    must 0 on node3 journalctl -u pgsvc-watch --no-pager
+    says 'pg-test-2: its role changed.*up in pg-test-primary'
+    must 0 on node3 pgsvc verify
+    watch_off node3
+    later "watch_on node3"
+    leads node1
+    sleep 5
+    up_in node3 pg-test-primary/pg-test-2 || fail "it changes by itself: the control shows nothing"
+}
+
 case_sessions_in_old_workers_follow_a_switchover() {
     leads node1
     fresh node3

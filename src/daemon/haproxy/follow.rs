@@ -1,0 +1,197 @@
+//! What a change of leaders means for the servers of a running HAProxy, whose own checks learn of it seconds later: three
+//! failures of a check every three seconds on a member that was demoted, three passes on the one that was promoted. Pure:
+//! who was asked, and how HAProxy is told, is not known here.
+//!
+//! Only members whose part as leader HAProxy has wrong are touched. A lag, a pooler that is away, a member that went
+//! silent alone are HAProxy's own matter, with its `rise` and `fall`.
+
+use std::collections::BTreeSet;
+
+use super::config::{Backend, Server};
+use super::seed::Seen;
+use crate::verify::stats::{Kind, ProxyRow, Status};
+
+/// A server with what its own check said, made just now.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    pub backend: &'a Backend,
+    pub server: &'a Server,
+    pub seen: Seen,
+}
+
+/// A server that is to be taken for up or for down until its next checks. Those that go down come first: two leaders at
+/// once are none to the frontend's guard.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    pub up: bool,
+    pub backend: String,
+    pub server: String,
+}
+
+impl Mark {
+    /// For the admin socket (management guide, "set server").
+    #[must_use]
+    pub fn command(&self) -> String {
+        let word = if self.up { "up" } else { "down" };
+        format!("set server {}/{} health {word}", self.backend, self.server)
+    }
+}
+
+/// The backends whose checks ask for the leader, with nothing else in them: a cheap question, to be asked often.
+#[must_use]
+pub fn leaders(backends: &[Backend]) -> Vec<Backend> {
+    let mut leaders: Vec<Backend> = backends.iter().filter(|b| b.asks_for_leader()).cloned().collect();
+    leaders.iter_mut().for_each(|b| b.check.retain(|step| step.ask.is_some()));
+    leaders
+}
+
+/// Hosts that HAProxy takes for a leader and that are none, or the other way round.
+#[must_use]
+pub fn moved(all: &[Asked<'_>], rows: &[ProxyRow]) -> BTreeSet<String> {
+    let leading = all.iter().filter(|a| a.backend.asks_for_leader());
+    leading.filter(|a| wrong(a, all, rows).is_some()).map(|a| a.server.host.clone()).collect()
+}
+
+/// What HAProxy is to be told of the servers on these hosts.
+#[must_use]
+pub fn marks(all: &[Asked<'_>], rows: &[ProxyRow], hosts: &BTreeSet<String>) -> Vec<Mark> {
+    let on = all.iter().filter(|a| hosts.contains(&a.server.host));
+    let mark = |a: &Asked<'_>| {
+        let up = wrong(a, all, rows)?;
+        Some(Mark { up, backend: a.backend.name.clone(), server: a.server.name.clone() })
+    };
+    let mut marks: Vec<Mark> = on.filter_map(mark).collect();
+    marks.sort();
+    marks
+}
+
+/// What a server is, where HAProxy has it otherwise.
+fn wrong(a: &Asked<'_>, all: &[Asked<'_>], rows: &[ProxyRow]) -> Option<bool> {
+    let row = rows
+        .iter()
+        .find(|r| r.kind == Kind::Server && r.proxy == a.backend.name && r.server == a.server.name)?;
+    // What was set by hand, and what has no check, stays.
+    let is_up = match row.status {
+        Status::Up | Status::GoingDown => true,
+        Status::Down | Status::GoingUp => false,
+        _ => return None,
+    };
+    // One that tracks another follows it by itself.
+    let checked = a.server.track.is_none() && !a.backend.check.is_empty();
+    verdict(a, all).filter(|up| checked && *up != is_up)
+}
+
+/// Whether a server should be up; `None` where HAProxy's own checks are to say it.
+fn verdict(a: &Asked<'_>, all: &[Asked<'_>]) -> Option<bool> {
+    let leaders = match a.backend.asks_for_leader() {
+        true => all.iter().filter(|b| b.backend.name == a.backend.name && b.seen == Seen::Passes).count(),
+        false => 0,
+    };
+    match (a.seen, leaders) {
+        (Seen::Refuses, _) => Some(false),
+        // A member that says nothing while another one leads is none.
+        (Seen::Silent, 1..) => Some(false),
+        (Seen::Silent, 0) => None,
+        // Two that say so: neither is told up by us.
+        (Seen::Passes, 2..) => None,
+        (Seen::Passes, _) => Some(true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::haproxy::config::backends;
+    use crate::verify::stats::parse_stat;
+
+    const TEXT: &str = "listen a-primary
+    http-check send meth OPTIONS uri /primary
+    http-check expect status 200
+    http-check connect port 6432
+    server a-1 10.0.0.1:6432 check port 8008
+    server a-2 10.0.0.2:6432 check port 8008
+backend a-replica
+    http-check send meth OPTIONS uri /replica
+    http-check expect status 200
+    server a-1 10.0.0.1:6432 check port 8008
+    server a-2 10.0.0.2:6432 check port 8008
+";
+
+    use Seen::{Passes as P, Refuses as R, Silent as S};
+
+    /// What is told when the four servers' checks say this, and HAProxy has them so (`U`, `D`, `M` for maintenance).
+    fn told(seen: [Seen; 4], haproxy: &str) -> Vec<String> {
+        let all = backends(TEXT);
+        let servers = all.iter().flat_map(|backend| backend.servers.iter().map(move |s| (backend, s)));
+        let asked: Vec<Asked<'_>> =
+            servers.zip(seen).map(|((backend, server), seen)| Asked { backend, server, seen }).collect();
+        let row = |(a, c): (&Asked<'_>, char)| {
+            let status = match c {
+                'U' => "UP 1/3",
+                'D' => "DOWN",
+                _ => "MAINT",
+            };
+            format!("{},{},0,{status},2\n", a.backend.name, a.server.name)
+        };
+        let rows: String = asked.iter().zip(haproxy.chars()).map(row).collect();
+        let rows = parse_stat(&format!("# pxname,svname,scur,status,type\n{rows}")).unwrap();
+        marks(&asked, &rows, &moved(&asked, &rows)).iter().map(Mark::command).collect()
+    }
+
+    #[test]
+    fn after_a_switchover_the_old_leader_goes_first_and_both_tiers_follow() {
+        let wanted = [
+            "set server a-primary/a-1 health down",
+            "set server a-replica/a-2 health down",
+            "set server a-primary/a-2 health up",
+            "set server a-replica/a-1 health up",
+        ];
+        assert_eq!(told([R, P, P, R], "UDDU"), wanted);
+    }
+
+    #[test]
+    fn where_haproxy_has_the_leader_right_nothing_is_told() {
+        assert_eq!(told([P, R, R, P], "UDDU"), [""; 0]);
+        assert_eq!(told([P, R, R, R], "UDDU"), [""; 0], "a replica that lags is HAProxy's own matter");
+        assert_eq!(told([P, R, R, S], "UDDU"), [""; 0]);
+    }
+
+    #[test]
+    fn a_demoted_member_is_down_before_anybody_else_leads() {
+        assert_eq!(told([R, R, R, P], "UDDU"), ["set server a-primary/a-1 health down"]);
+    }
+
+    #[test]
+    fn a_silent_leader_is_down_only_when_another_one_leads() {
+        assert_eq!(told([S, R, S, P], "UDDU"), [""; 0]);
+        let wanted = [
+            "set server a-primary/a-1 health down",
+            "set server a-replica/a-2 health down",
+            "set server a-primary/a-2 health up",
+        ];
+        assert_eq!(told([S, P, S, R], "UDDU"), wanted);
+    }
+
+    #[test]
+    fn of_two_that_say_they_lead_neither_is_told_up() {
+        assert_eq!(told([P, P, R, R], "UDDU"), [""; 0]);
+        assert_eq!(told([P, P, R, R], "DDUU"), [""; 0]);
+    }
+
+    #[test]
+    fn what_a_hand_has_set_stays() {
+        assert_eq!(
+            told([R, P, P, R], "MDDU"),
+            ["set server a-replica/a-2 health down", "set server a-primary/a-2 health up",]
+        );
+    }
+
+    #[test]
+    fn leaders_are_asked_without_their_ports() {
+        let all = leaders(&backends(TEXT));
+        assert_eq!(
+            all.iter().map(|b| (b.name.as_str(), b.check.len())).collect::<Vec<_>>(),
+            [("a-primary", 1)]
+        );
+    }
+}
