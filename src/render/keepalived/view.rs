@@ -133,8 +133,13 @@ fn script(
 ) -> Result<Option<ScriptView>, Error> {
     let vip = &duty.vip;
     let direct = vip.mode == Mode::L4;
-    // A demoted primary takes connections it must not have: once is enough. Who only hesitates once goes on.
-    let fall = if vip.fast || !direct && vip.follow == Follow::Primary { 1 } else { 2 };
+    // A demoted primary takes connections it must not have: once is enough. Who only hesitates goes on; of a director that
+    // is worth more, as all its checks hesitate at once when the machine does.
+    let fall = match vip.follow {
+        _ if direct => 3,
+        Follow::Primary => 1,
+        Follow::Haproxy => 2 - u8::from(vip.fast),
+    };
     // The program ends by itself before keepalived would end it.
     let view =
         |argv: &[String], timeout: u8| Some(ScriptView { call: argv.join(" "), timeout, fall, user: USER });
