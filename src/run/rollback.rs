@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{Node, kept, ports, read, seed, vip};
 use crate::daemon::haproxy::Haproxy;
-use crate::daemon::watch_unit;
+use crate::daemon::own_unit;
 use crate::error::{Error, Errors};
 use crate::plan::{Action, FileChange, Installed, Plan, binds};
 use crate::render::haproxy::owner;
@@ -55,7 +55,7 @@ fn run(node: &Node<'_>, model: Option<&Model>, report: &mut Report) -> Result<()
             put.keep()?;
             kept::swap(node)?;
             vip::back(node, theirs, &tx, report)?;
-            super::settle_watch(node, &plan, report);
+            super::units::settle(node, &plan, report);
         }
         Err(failure) => {
             report.msg = failure.to_string().lines().last().unwrap_or_default().to_owned();
@@ -93,9 +93,7 @@ fn plan(node: &Node<'_>, changes: Vec<FileChange>, installed: &Installed) -> Res
     Ok(Plan {
         commands: Vec::new(),
         hands: Vec::new(),
-        daemon_reload: changes
-            .iter()
-            .any(|c| c.path == node.paths.dropin || c.path == Path::new(watch_unit::PATH)),
+        daemon_reload: changes.iter().any(|c| c.path == node.paths.dropin || own_unit::is_ours(&c.path)),
         changes,
         // Somebody may have stopped it; a set that does not serve would not be proven.
         action: if installed.running.is_some() { Action::Reload } else { Action::Start },
