@@ -435,3 +435,52 @@ fn metrics_are_written_of_ports_that_cannot_be_reached_and_the_exit_code_stays()
     let nowhere = verify(&["--metrics", "/nowhere/pgsvc.prom"]);
     assert!(code(&nowhere) == 1 && err(&nowhere).contains("/nowhere is no directory"), "{}", err(&nowhere));
 }
+
+/// What `verify --watch` shows of ports that nobody serves, ended by a signal after some seconds.
+fn watched(terminal: bool, more: &str) -> String {
+    let file = Inventory::new(&HOSTS.replace("10.10.10.1", "127.0.1.1"));
+    let binary = assert_cmd::cargo::cargo_bin("pgsvc");
+    let watch = format!("{} verify --watch -i {} --host 127.0.1.11 {more}", binary.display(), file.path());
+    let command = format!("stty cols 100 rows 30 2>/dev/null; timeout --foreground -s INT 3 {watch}");
+    let mut shell = if terminal {
+        let mut script = std::process::Command::new("script");
+        script.args(["-qec", &command, "/dev/null"]);
+        script
+    } else {
+        let mut sh = std::process::Command::new("sh");
+        sh.args(["-c", &command]);
+        sh
+    };
+    let output = shell.stdin(Stdio::null()).env("TERM", "xterm").env("NO_COLOR", "1").output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_watch_on_a_terminal_is_a_screen_and_gives_the_terminal_back() {
+    let shown = watched(true, "");
+    assert!(shown.starts_with("\x1b[?1049h\x1b[?25l\x1b[H"), "{shown:?}");
+    assert!(shown.ends_with("\x1b[?25h\x1b[?1049l"), "{shown:?}");
+    assert!(shown.contains("4 ports: 4 WRONG") && shown.contains("PORT  STATUS  MUST LEAD TO"), "{shown:?}");
+}
+
+#[test]
+fn a_watch_without_a_terminal_is_a_line_for_every_change() {
+    let lines = watched(false, "");
+    assert!(!lines.contains('\x1b'), "{lines:?}");
+    let of =
+        |port: &str| lines.lines().filter(|l| l.starts_with(&format!("pg-test-{port} (127.0.1.11:"))).count();
+    assert_eq!((of("primary"), of("replica")), (1, 1), "once each, however often it is looked: {lines}");
+    let json = watched(false, "--format json");
+    let events: Vec<Value> = json.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let wrong = |e: &&Value| e["event"] == "port" && e["status"] == "wrong";
+    assert_eq!(events.iter().filter(wrong).count(), 4, "{json}");
+}
+
+#[test]
+fn a_screen_cuts_nothing_and_an_inventory_has_no_sessions_to_cut() {
+    let output = run(&["verify", "--watch", "--fix", "-i", "x.yml"]);
+    assert!(code(&output) == 1 && err(&output).contains("leave -i and --host away"), "{}", err(&output));
+    for usage in [&["verify", "--watch", "--metrics", "x"][..], &["verify", "--vip", "--watch"]] {
+        assert_eq!(code(&run(usage)), 64, "{usage:?}");
+    }
+}

@@ -25,7 +25,8 @@ HOME, LEAVE = '\x1b[H', '\x1b[?25h\x1b[?1049l'
 def lines(frame):
     """The rows of one frame, as a terminal shows them."""
     text = re.sub(r'\x1b\[[0-9;]*m', '', frame).split('\x1b[J')[0]
-    rows = [row.replace('\x1b[K', '') for row in text.split('\r\n')]
+    # The terminal's driver adds a return of its own to each.
+    rows = [row.replace('\x1b[K', '') for row in text.replace('\r', '').split('\n')]
     assert len(rows) <= ROWS and all(len(row) <= COLUMNS for row in rows), rows
     assert not any('\x1b' in row for row in rows), rows
     return rows

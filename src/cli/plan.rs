@@ -13,7 +13,9 @@ use crate::run;
 
 /// The report, each of its changes with its diff: a program need not make one to show it.
 fn json(report: &Report) -> Value {
-    let mut value = serde_json::to_value(report).unwrap_or_default();
+    // By way of the text, which is made for other verbs too: a second serializer of all that costs a small binary more.
+    let text = serde_json::to_string_pretty(report).unwrap_or_default();
+    let mut value: Value = serde_json::from_str(&text).unwrap_or_default();
     let changes = value.get_mut("changes").and_then(Value::as_array_mut);
     for (change, c) in changes.into_iter().flatten().zip(&report.changes) {
         if let Some(change) = change.as_object_mut() {

@@ -49,6 +49,9 @@ impl OwnUnit {
             (true, false) => systemd::enable(sys, self.name),
             (false, true) => {
                 systemd::tell(sys, "stop", self.name)?;
+                // A timer whose service is gone has failed, and would be listed so until the next boot; one that has not
+                // failed is unknown by now, which systemd calls an error.
+                drop(systemd::tell(sys, "reset-failed", self.name));
                 let fail = |e| Error::new(self.link, format!("cannot be removed: {e}"));
                 sys.remove_file(Path::new(self.link)).map_err(fail)
             }
@@ -80,7 +83,8 @@ mod tests {
             assert_eq!(done(&[], ""), nothing);
             assert_eq!(done(&both, unit.path), [format!("run systemctl restart {name}")]);
             assert_eq!(done(&[unit.path], unit.path), [format!("run systemctl enable --now {name}")]);
-            let gone = [format!("run systemctl stop {name}"), format!("remove {}", unit.link)];
+            let told = ["stop", "reset-failed"].map(|verb| format!("run systemctl {verb} {name}"));
+            let gone = [told.to_vec(), vec![format!("remove {}", unit.link)]].concat();
             assert_eq!(done(&[unit.link], ""), gone);
         }
     }

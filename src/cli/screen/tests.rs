@@ -6,6 +6,7 @@ use super::board::When;
 use super::*;
 use crate::error::Error;
 use crate::resolve::Tier;
+use crate::verify::judge::PortResult;
 use crate::verify::stray::{Busy, Count, OldWorker};
 
 const NOON: u64 = 12 * 3600;
@@ -78,12 +79,12 @@ fn a_well_cluster_is_a_table_with_its_leader() {
     let lines = drawn(&seen(vec![(1, well())]), 2, 100, 30);
     assert_eq!(
         text(&lines),
-        "pgsvc  node3  12:00:02 UTC  2 ports: 2 ok\n\
+        "pgsvc  node3 at 127.0.0.1  12:00:02 UTC  2 ports: 2 ok\n\
          \n\
-         SERVICE    ADDRESS         STATUS  MUST LEAD TO         LEADS TO             SINCE  SESSIONS\n\
+         SERVICE    PORT  STATUS  MUST LEAD TO         LEADS TO             SINCE  SESSIONS\n\
          pg-test: leader pg-test-1\n  \
-         primary  127.0.0.1:5433  ok      pg-test-1 (primary)  pg-test-1 (primary)  >1s          12\n  \
-         replica  127.0.0.1:5434  ok      pg-test-2            pg-test-2 (replica)  >1s           3\n"
+         primary  5433  ok      pg-test-1 (primary)  pg-test-1 (primary)  >1s          12\n  \
+         replica  5434  ok      pg-test-2            pg-test-2 (replica)  >1s           3\n"
     );
     assert!(lines.iter().all(|l| [Style::Plain, Style::Head].contains(&l.style)), "nothing stands out");
 }
@@ -94,22 +95,22 @@ fn a_failover_shows_what_is_wrong_why_since_when_and_what_happened() {
     let lines = drawn(&board, 9, 100, 30);
     assert_eq!(
         text(&lines),
-        "pgsvc  node3  12:00:09 UTC  2 ports: 1 WRONG, 1 ok\n\
+        "pgsvc  node3 at 127.0.0.1  12:00:09 UTC  2 ports: 1 WRONG, 1 ok\n\
          \n\
-         SERVICE    ADDRESS         STATUS  MUST LEAD TO         LEADS TO             SINCE  SESSIONS\n\
+         SERVICE    PORT  STATUS  MUST LEAD TO         LEADS TO             SINCE  SESSIONS\n\
          pg-test: no member leads, by their own word\n  \
-         primary  127.0.0.1:5433  WRONG   pg-test-1 (primary)  nobody               6s            0\n      \
+         primary  5433  WRONG   pg-test-1 (primary)  nobody               6s            0\n      \
          HAProxy has no server for it now; pg-test-1: connecting timed out\n  \
-         replica  127.0.0.1:5434  ok      pg-test-3 (backup)   pg-test-3 (replica)  6s            0\n\
+         replica  5434  ok      pg-test-3 (backup)   pg-test-3 (replica)  6s            0\n\
          \n\
          OLD WORKER  AGE   SERVICE          SERVER     SESSIONS  OLDEST\n\
          4711        5m0s  pg-test-primary  pg-test-1  2         1m30s\n\
          \n\
          EVENTS\n\
-         12:00:03 UTC  pg-test: the leader is nobody\n\
-         12:00:03 UTC  pg-test-primary (127.0.0.1:5433) WRONG: must lead to pg-test-1, leads to nobody: HAPr…\n\
-         12:00:03 UTC  pg-test-replica (127.0.0.1:5434) leads to pg-test-3 (replica)\n\
-         12:00:03 UTC  old worker 4711: 2 sessions on pg-test-1\n"
+         12:00:03  pg-test: the leader is nobody\n\
+         12:00:03  pg-test-primary (127.0.0.1:5433) WRONG: must lead to pg-test-1, leads to nobody: HAProxy…\n\
+         12:00:03  pg-test-replica (127.0.0.1:5434) leads to pg-test-3 (replica)\n\
+         12:00:03  old worker 4711: 2 sessions on pg-test-1\n"
     );
     let wrong: Vec<&str> =
         lines.iter().filter(|l| l.style == Style::Wrong).map(|l| l.text.as_str()).collect();
@@ -192,6 +193,17 @@ fn no_size_of_a_terminal_is_too_small_or_overflows() {
             drawn(&board, 5, width, height);
         }
     }
+}
+
+#[test]
+fn the_address_is_shown_where_it_is_not_one_for_all() {
+    let mut all = well();
+    all.verify[1].address = "10.0.0.3:5434".into();
+    let shown = text(&drawn(&seen(vec![(1, all)]), 2, 100, 30));
+    assert!(
+        shown.contains("  ADDRESS ") && shown.contains("  10.0.0.3:5434 ") && !shown.contains(" at "),
+        "{shown}"
+    );
 }
 
 #[test]

@@ -30,6 +30,7 @@ case_metrics_follow_the_ports() {
     on node1 systemctl stop pgbouncer </dev/null
     true_within 45 newer node3 "$(date +%s)"
     must 0 on node3 cat $PROM
+    says "^$primary_port 0\$"
     says 'pgsvc_port_ok\{.*service="default".*\} 1$'
     on node1 systemctl start pgbouncer </dev/null
     # Somebody's hand in a file is drift.
@@ -64,4 +65,22 @@ case_metrics_and_a_failover_are_no_alarm() {
     must 0 on node3 grep pgsvc_port_ok $PROM
     says_not ' 0$'
     eventually 10 'pg-test-primary,pg-test-1,.*DOWN' on node3 "echo show stat | socat -t2 - UNIX-CONNECT:/run/haproxy/admin.sock"
+}
+
+# keepalived is asked from within the service's sandbox: a VIP as planned is no error there, and no drift.
+case_metrics_know_the_vip() {
+    local at=$'vip_mode: l2\n        vip_address: 10.10.10.99\n        vip_cidrmask: 24\n        pgsvc_metrics_file: '$PROM
+    leads node1
+    fresh node1
+    on node1 mkdir -p "${PROM%/*}" </dev/null
+    inventory "$(cluster pg-test '' own '' "$at")" | put node1 inv.yml
+    later "on node1 pgsvc apply --absent -c pg-test"
+    must 0 on node1 pgsvc apply -i /root/inv.yml
+    on node1 rm -f $PROM </dev/null
+    true_within 45 on node1 test -e $PROM
+    must 0 on node1 cat $PROM
+    says '^pgsvc_verify_errors 0$'
+    says '^pgsvc_drift 0$'
+    on node1 systemctl stop keepalived </dev/null
+    true_within 45 metric node1 pgsvc_verify_errors '[1-9][0-9]*'
 }
