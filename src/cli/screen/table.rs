@@ -99,7 +99,7 @@ pub(super) fn host(report: &Report) -> Option<&str> {
 fn leader(report: &Report, cluster: &str) -> Line {
     match report.leaders.get(cluster).map(Vec::as_slice) {
         None => line(Style::Head, cluster),
-        Some([]) => line(Style::Wrong, format!("{cluster}: no member leads, by their own word")),
+        Some([]) => line(Style::Wrong, format!("{cluster}: by Patroni no member leads")),
         Some([one]) => line(Style::Head, format!("{cluster}: leader {one}")),
         Some(many) => {
             line(Style::Wrong, format!("{cluster}: several members say they lead: {}", many.join(", ")))

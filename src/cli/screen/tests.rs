@@ -98,7 +98,7 @@ fn a_failover_shows_what_is_wrong_why_since_when_and_what_happened() {
         "pgsvc  node3 at 127.0.0.1  12:00:09 UTC  2 ports: 1 WRONG, 1 ok\n\
          \n\
          SERVICE    PORT  STATUS  MUST LEAD TO         LEADS TO             SINCE  SESSIONS\n\
-         pg-test: no member leads, by their own word\n  \
+         pg-test: by Patroni no member leads\n  \
          primary  5433  WRONG   pg-test-1 (primary)  nobody               6s            0\n      \
          HAProxy has no server for it now; pg-test-1: connecting timed out\n  \
          replica  5434  ok      pg-test-3 (backup)   pg-test-3 (replica)  6s            0\n\
