@@ -8,7 +8,7 @@ export PGSVC_LAB_DIR ?= $(CURDIR)/target/lab
 export PGSVC_VENV ?= $(CURDIR)/target/venv
 export PATH := $(PGSVC_VENV)/bin:$(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help build tools rust demo demo-stop test lint unit ansible-test cluster-test size vip drill bench-converge bench-reload clean
+.PHONY: help build tools rust demo demo-stop test lint unit ansible-test cluster-test size vip drill bench-converge bench-reload screens clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -63,6 +63,10 @@ bench-reload: build ## reloads, starts, role changes under load, beside the plai
 vip: build ## virtual addresses on machines with kernels of their own: who holds them, moves, gaps, reloads
 	lab/lab install
 	benches/vip/run
+
+screens: build ## the screens in the README: a cluster, a failover, 'verify --watch' on a terminal
+	lab/lab install
+	docs/screens/run
 
 drill: build ## a switchover and a killed primary on the demo's cluster, as clients see them
 	lab/lab install

@@ -23,6 +23,7 @@ pub mod host;
 pub mod inventory;
 pub mod lint;
 pub mod measure;
+pub mod metrics;
 pub mod plan;
 pub mod render;
 pub mod report;

@@ -104,6 +104,18 @@ impl Action {
             Self::Stop => "what it served is gone",
         }
     }
+
+    /// What a client would notice where it is keepalived's: of addresses, not of sessions.
+    #[must_use]
+    pub fn address_notice(&self) -> &'static str {
+        match self {
+            Self::Nothing | Self::Runtime => "nothing",
+            Self::Reload => "nothing, but where an address itself comes, changes or goes",
+            Self::Restart => "every address is let go for a moment, and sessions over one that moves are cut",
+            Self::Start => "addresses that nobody had are answered",
+            Self::Stop => "its addresses are gone",
+        }
+    }
 }
 
 impl Plan {
@@ -144,8 +156,8 @@ pub struct Wanted {
     /// haproxy.cfg; `None` where clusters are only taken away.
     pub node: Option<RenderedFile>,
     pub dropin: Option<RenderedFile>,
-    /// The watch's unit; one that is not wanted goes, of a node that only loses clusters with the last of them.
-    pub watch: Option<RenderedFile>,
+    /// pgsvc's own units; one that is not wanted goes, of a node that only loses clusters with the last of them.
+    pub units: Vec<RenderedFile>,
     /// The files of the clusters in scope.
     pub services: Vec<RenderedFile>,
     /// Clusters whose files are wanted exactly as given: those in scope and those to be removed.

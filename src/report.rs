@@ -12,7 +12,7 @@ use crate::request::ResolvedCluster;
 use crate::resolve::ResolvedService;
 use crate::settings::Options;
 use crate::verify::judge::{PortResult, Status};
-use crate::verify::stray::OldWorker;
+use crate::verify::stray::{Busy, OldWorker};
 
 /// The outcome of a run. Its JSON form is a stable schema: fields are added, never renamed.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -30,6 +30,9 @@ pub struct Report {
     /// What a client notices of it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub notice: String,
+    /// The same of keepalived, where it has a part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keepalived: Option<Part>,
     /// What is done to the running HAProxy, in this order.
     pub commands: Vec<Command>,
     /// What somebody set on the running HAProxy, and what is kept.
@@ -40,6 +43,12 @@ pub struct Report {
     pub changes: Vec<Change>,
     pub clusters: BTreeMap<String, Value>,
     pub verify: Vec<PortResult>,
+    /// The members that hold the leader lock, by cluster and by their own word.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub leaders: BTreeMap<String, Vec<String>>,
+    /// What the serving worker holds; sessions at a busy place only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<Busy>,
     /// What this node knows of the VIPs that it may hold, by cluster.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub vips: BTreeMap<String, Value>,
@@ -55,6 +64,14 @@ pub struct Report {
     /// What a program may want to act on: `restart_needed`, `busy`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub code: String,
+}
+
+/// What is done to a second daemon, and why.
+#[derive(Debug, Clone, Serialize)]
+pub struct Part {
+    pub action: Action,
+    pub reason: String,
+    pub notice: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +147,8 @@ impl Report {
         if self.action.as_ref().is_none_or(|a| *a == Action::Nothing) {
             self.reason = plan.reason.clone();
         }
+        let notice = plan.action.address_notice();
+        self.keepalived = Some(Part { action: plan.action.clone(), reason: plan.reason.clone(), notice });
     }
 
     pub fn fail(&mut self, errors: impl IntoIterator<Item = Error>) {

@@ -90,10 +90,12 @@ pub struct Options {
     pub watch: bool,
     /// How long a session of a backup tier that is drained may work on.
     pub watch_grace: Duration,
+    /// A timer of systemd's writes metrics to this file.
+    pub metrics_file: Option<PathBuf>,
 }
 
 /// The names of the options, as module arguments; as variables they carry the prefix `pgsvc_`.
-pub const OPTIONS: [&str; 18] = [
+pub const OPTIONS: [&str; 19] = [
     "role_source",
     "templates",
     "root",
@@ -112,6 +114,7 @@ pub const OPTIONS: [&str; 18] = [
     "single_primary",
     "watch",
     "watch_grace",
+    "metrics_file",
 ];
 
 /// Reads typed values out of variables, collecting what is wrong.
@@ -241,7 +244,23 @@ pub fn options(place: &str, vars: &Vars, prefix: &'static str, errors: &mut Erro
         single_primary: r.read("single_primary", value::boolean).unwrap_or(true),
         watch: r.read("watch", value::boolean).unwrap_or(true),
         watch_grace: grace.map_or(crate::verify::stray::GRACE, Duration::from_secs),
+        metrics_file: r.read("metrics_file", metrics_file),
     }
+}
+
+/// The name stands in a unit, and the collector reads what ends in `.prom` alone.
+fn metrics_file(name: &str, v: &Value) -> Result<PathBuf, Error> {
+    let text = value::text(name, v)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    let path = PathBuf::from(&text);
+    let deep = path.parent().is_some_and(|p| p.parent().is_some());
+    let up = path.components().any(|c| c == std::path::Component::ParentDir);
+    let fine = path.is_absolute() && deep && !up && text.chars().all(plain) && text.ends_with(".prom");
+    if fine {
+        return Ok(path);
+    }
+    let error = Error::new(name, format!("{} is not valid", value::show(v)));
+    Err(error.hint("a path that ends in .prom: /var/lib/prometheus/node-exporter/pgsvc.prom"))
 }
 
 fn verify_mode(name: &str, v: &Value) -> Result<VerifyMode, Error> {
@@ -253,6 +272,38 @@ fn verify_mode(name: &str, v: &Value) -> Result<VerifyMode, Error> {
         Ok(false) => Ok(VerifyMode::Off),
         Err(_) => {
             Err(Error::new(name, format!("{} is not valid", value::show(v))).hint("true, false or report"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metrics_file_is_a_path_that_the_collector_reads_and_a_unit_can_name() {
+        let read = |text: &str| {
+            let vars = Vars::from_iter([("pgsvc_metrics_file".to_owned(), text.into())]);
+            let mut errors = Errors::default();
+            let file = options("node 'a'", &vars, "pgsvc_", &mut errors).metrics_file;
+            (file, errors.0.iter().map(ToString::to_string).collect::<String>())
+        };
+        assert_eq!(read("/var/lib/x/pgsvc.prom"), (Some("/var/lib/x/pgsvc.prom".into()), String::new()));
+        assert_eq!(read(""), (None, String::new()));
+        for wrong in [
+            "pgsvc.prom",
+            "/x.prom",
+            "/a/../b/x.prom",
+            "/a/x.txt",
+            "/a b/x.prom",
+            "/a/%n.prom",
+            "/a/x\n.prom",
+        ] {
+            let (file, error) = read(wrong);
+            assert!(
+                file.is_none() && error.contains("pgsvc_metrics_file") && error.contains(".prom:"),
+                "{wrong}: {error}"
+            );
         }
     }
 }

@@ -326,3 +326,161 @@ fn without_an_inventory_the_node_needs_an_earlier_apply() {
     let output = pgsvc().args(["render"]).output().unwrap();
     assert!(err(&output).contains("-i INVENTORY"), "{}", err(&output));
 }
+
+/// Two nodes and a VIP, with a secret for each daemon.
+const WITH_VIP: &str = "\
+all:
+  vars: {haproxy_admin_password: 'open sesame'}
+  children:
+    pg-test:
+      vars: {pg_cluster: pg-test, vip_mode: l2, vip_address: 10.10.10.3, vip_cidrmask: 24, vip_auth_pass: 'opensesa'}
+      hosts:
+        10.10.10.11: {pg_seq: 1, pg_role: primary}
+        10.10.10.12: {pg_seq: 2, pg_role: replica}
+";
+
+#[test]
+fn a_plan_shows_every_file_of_both_daemons_and_no_secret() {
+    let root = Root::empty();
+    let planned = root.plan(WITH_VIP, &[]);
+    assert_eq!(code(&planned), 2, "{}", err(&planned));
+    let json = root.plan(WITH_VIP, &["--format", "json"]);
+    let report: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let changes = report["changes"].as_array().unwrap();
+    for name in ["haproxy/haproxy.cfg", "haproxy/conf.d/pg-test-primary.cfg", "keepalived/pgsvc"] {
+        let new = |path: &str| path.contains(name);
+        assert!(changes.iter().any(|c| new(c["path"].as_str().unwrap())), "{name}: {changes:?}");
+        assert!(out(&planned).lines().any(|l| l.starts_with("+++ ") && new(l)), "{name}: {}", out(&planned));
+    }
+    for c in changes {
+        let diff = c["diff"].as_str().unwrap();
+        assert!(diff.starts_with(&format!("--- {}\n+++ ", c["path"].as_str().unwrap())), "{diff}");
+        assert!(out(&planned).contains(diff), "both forms show the same");
+    }
+    for shown in [&planned, &json] {
+        let text = out(shown);
+        assert!(
+            !text.contains("$6$") && !text.contains("opensesa") && !text.contains("open sesame"),
+            "{text}"
+        );
+        assert!(text.contains("********"), "something was masked");
+    }
+    assert_eq!((&report["action"], &report["keepalived"]["action"]), (&"nothing".into(), &"nothing".into()));
+    assert!(report["reason"].is_string() && report["notice"].is_string() && report["commands"].is_array());
+    assert!(report["keepalived"]["reason"].as_str().unwrap().contains("another root"), "{report}");
+}
+
+#[test]
+fn a_plan_says_that_a_file_changes_in_nothing_but_a_secret() {
+    let root = Root::with(HOSTS);
+    let planned = root.plan(&HOSTS.replace("open sesame", "sesame, close"), &[]);
+    assert_eq!(code(&planned), 2, "{}", err(&planned));
+    let text = out(&planned);
+    assert!(text.contains("+++ /etc/haproxy/haproxy.cfg (changed): nothing but what is masked\n"), "{text}");
+    assert!(
+        text.contains("\n    why: files only: nothing runs in another root\n    clients notice: nothing\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_metrics_timer_comes_with_its_file_and_goes_without_it() {
+    let root = Root::with(HOSTS);
+    let unit = |name: &str| root.read(&format!("/etc/systemd/system/pgsvc-metrics.{name}"));
+    assert!(unit("service").is_none() && unit("timer").is_none(), "off unless asked for");
+    let set =
+        |file: &str| HOSTS.replace("{pg_cluster:", &format!("{{pgsvc_metrics_file: '{file}', pg_cluster:"));
+    assert_eq!(code(&root.apply(&set("/var/lib/c/pgsvc.prom"), &[])), 0);
+    assert!(
+        unit("service").unwrap().contains("verify --metrics /var/lib/c/pgsvc.prom\n")
+            && unit("timer").is_some()
+    );
+    let kept = run(&["plan", "--root", &root.path()]);
+    assert_eq!((code(&kept), out(&kept).as_str()), (0, ""), "what is kept says the same: {}", err(&kept));
+    let wrong = root.plan(&set("/var/lib/c/pgsvc.txt"), &[]);
+    assert!(code(&wrong) == 1 && err(&wrong).contains("ends in .prom"), "{}", err(&wrong));
+    assert_eq!(code(&root.apply(HOSTS, &[])), 0);
+    assert!(unit("service").is_none() && unit("timer").is_none(), "no file, no unit");
+    assert_eq!(code(&root.apply(&set("/var/lib/c/pgsvc.prom"), &[])), 0);
+    assert_eq!(code(&root.apply(HOSTS, &["--absent", "-c", "pg-test"])), 0);
+    assert!(unit("service").is_none() && unit("timer").is_none(), "the last cluster takes them along");
+}
+
+#[test]
+fn metrics_are_written_of_ports_that_cannot_be_reached_and_the_exit_code_stays() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let file = Inventory::new(&HOSTS.replace("10.10.10.1", "127.0.1.1"));
+    let prom = dir.path().join("pgsvc.prom");
+    let verify = |more: &[&str]| {
+        let mut args = vec![
+            "verify",
+            "-i",
+            file.0.path().to_str().unwrap(),
+            "--host",
+            "127.0.1.11",
+            "-c",
+            "pg-test",
+            "--timeout",
+            "1",
+        ];
+        args.extend(more);
+        run(&args)
+    };
+    let output = verify(&["--metrics", prom.to_str().unwrap()]);
+    assert!(code(&output) == 3 && out(&output).is_empty(), "{}", err(&output));
+    let text = std::fs::read_to_string(&prom).unwrap();
+    assert!(text.contains("pgsvc_port_ok{cluster=\"pg-test\",service=\"primary\","), "{text}");
+    let shown = verify(&["--metrics", "-"]);
+    assert!(out(&shown).starts_with("# HELP pgsvc_port_ok "), "{}", out(&shown));
+    let nowhere = verify(&["--metrics", "/nowhere/pgsvc.prom"]);
+    assert!(code(&nowhere) == 1 && err(&nowhere).contains("/nowhere is no directory"), "{}", err(&nowhere));
+}
+
+/// What `verify --watch` shows of ports that nobody serves, ended by a signal after some seconds.
+fn watched(terminal: bool, more: &str) -> String {
+    let file = Inventory::new(&HOSTS.replace("10.10.10.1", "127.0.1.1"));
+    let binary = assert_cmd::cargo::cargo_bin("pgsvc");
+    let watch = format!("{} verify --watch -i {} --host 127.0.1.11 {more}", binary.display(), file.path());
+    let command = format!("stty cols 100 rows 30 2>/dev/null; timeout --foreground -s INT 3 {watch}");
+    let mut shell = if terminal {
+        let mut script = std::process::Command::new("script");
+        script.args(["-qec", &command, "/dev/null"]);
+        script
+    } else {
+        let mut sh = std::process::Command::new("sh");
+        sh.args(["-c", &command]);
+        sh
+    };
+    let output = shell.stdin(Stdio::null()).env("TERM", "xterm").env("NO_COLOR", "1").output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_watch_on_a_terminal_is_a_screen_and_gives_the_terminal_back() {
+    let shown = watched(true, "");
+    assert!(shown.starts_with("\x1b[?1049h\x1b[?25l\x1b[H"), "{shown:?}");
+    assert!(shown.ends_with("\x1b[?25h\x1b[?1049l"), "{shown:?}");
+    assert!(shown.contains("4 ports: 4 WRONG") && shown.contains("PORT  STATUS  MUST LEAD TO"), "{shown:?}");
+}
+
+#[test]
+fn a_watch_without_a_terminal_is_a_line_for_every_change() {
+    let lines = watched(false, "");
+    assert!(!lines.contains('\x1b'), "{lines:?}");
+    let of =
+        |port: &str| lines.lines().filter(|l| l.starts_with(&format!("pg-test-{port} (127.0.1.11:"))).count();
+    assert_eq!((of("primary"), of("replica")), (1, 1), "once each, however often it is looked: {lines}");
+    let json = watched(false, "--format json");
+    let events: Vec<Value> = json.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let wrong = |e: &&Value| e["event"] == "port" && e["status"] == "wrong";
+    assert_eq!(events.iter().filter(wrong).count(), 4, "{json}");
+}
+
+#[test]
+fn a_screen_cuts_nothing_and_an_inventory_has_no_sessions_to_cut() {
+    let output = run(&["verify", "--watch", "--fix", "-i", "x.yml"]);
+    assert!(code(&output) == 1 && err(&output).contains("leave -i and --host away"), "{}", err(&output));
+    for usage in [&["verify", "--watch", "--metrics", "x"][..], &["verify", "--vip", "--watch"]] {
+        assert_eq!(code(&run(usage)), 64, "{usage:?}");
+    }
+}

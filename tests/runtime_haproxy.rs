@@ -134,7 +134,7 @@ impl Node {
         let wanted = Wanted {
             node: Some(file(self.paths.config.clone(), base, None)),
             dropin: None,
-            watch: None,
+            units: Vec::new(),
             services: vec![file(self.file(), text.to_owned(), Some("a"))],
             scope: vec!["a".into()],
             adopt: false,

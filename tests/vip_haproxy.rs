@@ -134,7 +134,7 @@ impl Node {
         let wanted = Wanted {
             node: Some(haproxy::node(&templates, &layout, &settings).unwrap()),
             dropin: None,
-            watch: None,
+            units: Vec::new(),
             services: files,
             scope: vec!["pg-test".into()],
             adopt: false,

@@ -42,6 +42,7 @@ OPTIONS = (
     'state', 'verify_only', 'services', 'services_extra', 'default_services', 'clusters', 'role_source', 'templates',
     'root', 'verify', 'verify_user', 'verify_password', 'verify_database', 'verify_sslmode', 'verify_sslrootcert',
     'verify_timeout', 'allow_restart', 'adopt', 'force', 'nonlocal_bind', 'single_primary', 'watch', 'watch_grace',
+    'metrics_file',
 )
 NODE = MEMBER + tuple('pgsvc_' + name for name in OPTIONS) + (
     'haproxy_admin_username', 'haproxy_admin_password', 'haproxy_auth_enabled', 'haproxy_exporter_port',

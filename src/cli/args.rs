@@ -188,13 +188,17 @@ pub struct VerifyArgs {
     /// Cut sessions on members that lost the role their service needs, and drain the backup tier
     #[arg(long)]
     pub fix: bool,
-    /// Watch sessions until told to end (pgsvc-watch.service runs it with --fix); a line for every change
-    #[arg(long, conflicts_with_all = ["inventory", "host"])]
+    /// Go on until told to end: a screen on a terminal, else a line for every change (pgsvc-watch.service runs it with
+    /// --fix)
+    #[arg(long)]
     pub watch: bool,
     /// With --watch: seconds from look to look
     #[arg(long, value_name = "SECONDS", default_value_t = 1, requires = "watch",
         value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub interval: u64,
+    /// Write the outcome to this file instead, for the node exporter's textfile collector; - for stdout
+    #[arg(long, value_name = "FILE", conflicts_with = "watch")]
+    pub metrics: Option<PathBuf>,
 }
 
 #[derive(Args)]

@@ -11,6 +11,9 @@ pub mod out;
 mod plan;
 mod ports;
 mod render;
+pub mod screen;
+mod terminal;
+mod watch;
 
 use std::ffi::OsString;
 

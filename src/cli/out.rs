@@ -62,7 +62,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
     out
 }
 
-fn status(s: Status) -> &'static str {
+pub fn status(s: Status) -> &'static str {
     match s {
         Status::Ok => "ok",
         Status::Unproven => "unproven",
@@ -114,7 +114,7 @@ pub fn ports(results: &[PortResult], verbose: bool) -> String {
 }
 
 /// The old workers with what they hold.
-fn old_workers(all: &[OldWorker]) -> String {
+pub fn old_workers(all: &[OldWorker]) -> String {
     let head = ["OLD WORKER", "AGE", "SERVICE", "SERVER", "SESSIONS", "OLDEST"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for w in all {
@@ -143,16 +143,24 @@ pub fn duration(seconds: u64) -> String {
 }
 
 /// A file's change as a unified diff.
-pub fn diff(c: &Change) -> String {
+pub fn plain_diff(c: &Change) -> String {
     let kind = match c.kind {
         ChangeKind::Create => "new file",
         ChangeKind::Replace => "changed",
         ChangeKind::Remove => "removed",
         ChangeKind::Attributes => return format!("{}: mode or owner\n", c.path),
     };
+    let header = format!("{} ({kind})", c.path);
+    if c.before == c.after && c.kind == ChangeKind::Replace {
+        return format!("--- {}\n+++ {header}: nothing but what is masked\n", c.path);
+    }
     let diff = similar::TextDiff::from_lines(&c.before, &c.after);
-    let text =
-        diff.unified_diff().context_radius(3).header(&c.path, &format!("{} ({kind})", c.path)).to_string();
+    diff.unified_diff().context_radius(3).header(&c.path, &header).to_string()
+}
+
+/// The same in colours, where they are wanted.
+pub fn diff(c: &Change) -> String {
+    let text = plain_diff(c);
     let paint = |l: &str| match l.as_bytes().first() {
         Some(b'+') => colour(l, "32"),
         Some(b'-') => colour(l, "31"),

@@ -3,6 +3,8 @@
 pub mod haproxy;
 pub mod interfaces;
 pub mod keepalived;
+pub mod metrics_unit;
+pub mod own_unit;
 pub mod ports;
 pub mod systemd;
 pub mod watch_unit;

@@ -1,15 +1,14 @@
-//! `pgsvc-watch.service`: what it says, and that it runs. When it is wanted is decided by the callers.
+//! `pgsvc-watch.service`: what it says. When it is wanted is decided by the callers.
 
-use std::path::Path;
-
+use super::own_unit::OwnUnit;
 use super::{Paths, systemd};
-use crate::error::Error;
-use crate::host::System;
 
-pub const NAME: &str = "pgsvc-watch.service";
-pub const PATH: &str = "/etc/systemd/system/pgsvc-watch.service";
-/// What enabling makes.
-const LINK: &str = "/etc/systemd/system/multi-user.target.wants/pgsvc-watch.service";
+pub const OWN: OwnUnit = OwnUnit {
+    name: "pgsvc-watch.service",
+    path: "/etc/systemd/system/pgsvc-watch.service",
+    link: "/etc/systemd/system/multi-user.target.wants/pgsvc-watch.service",
+    beside: None,
+};
 
 /// The unit. It asks HAProxy's sockets, Patroni and the kernel, and writes nothing but the lock's time; that is root's
 /// to do, as the sockets and the kept request are.
@@ -62,52 +61,9 @@ pub fn unit(paths: &Paths) -> String {
     )
 }
 
-/// Makes the unit run and start at boot, or not, as its file is there or not. Where the link is as it should be and the
-/// text is not new, systemd is not asked.
-///
-/// # Errors
-/// When systemd refuses.
-pub fn settle(sys: &dyn System, is_new: bool) -> Result<(), Error> {
-    let there = |path: &str| sys.stat(Path::new(path)).is_ok_and(|s| s.is_some());
-    match (there(PATH), there(LINK)) {
-        (true, true) if is_new => systemd::tell(sys, "restart", NAME),
-        (true, true) | (false, false) => Ok(()),
-        (true, false) => systemd::enable(sys, NAME),
-        (false, true) => {
-            systemd::tell(sys, "stop", NAME)?;
-            let fail = |e| Error::new(LINK, format!("cannot be removed: {e}"));
-            sys.remove_file(Path::new(LINK)).map_err(fail)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::Output;
-    use crate::host::fake::{FakeFile, FakeSystem};
-
-    fn done(unit: bool, link: bool, is_new: bool) -> Vec<String> {
-        let mut sys = FakeSystem::default();
-        sys.runs = Box::new(|_| Ok(Output::default()));
-        for (path, there) in [(PATH, unit), (LINK, link)] {
-            if there {
-                sys.put(path, FakeFile::default());
-            }
-        }
-        settle(&sys, is_new).unwrap();
-        std::mem::take(&mut sys.state().effects)
-    }
-
-    #[test]
-    fn systemd_is_told_only_where_something_is_to_change() {
-        assert_eq!(done(true, true, false), [] as [String; 0]);
-        assert_eq!(done(false, false, false), [] as [String; 0]);
-        assert_eq!(done(true, true, true), ["run systemctl restart pgsvc-watch.service"]);
-        assert_eq!(done(true, false, true), ["run systemctl enable --now pgsvc-watch.service"]);
-        let gone = ["run systemctl stop pgsvc-watch.service".to_owned(), format!("remove {LINK}")];
-        assert_eq!(done(false, true, false), gone);
-    }
 
     #[test]
     fn the_unit_runs_the_stable_binary_and_comes_back_after_every_end() {

@@ -117,7 +117,7 @@ mod tests {
             let wanted = Wanted {
                 node: None,
                 dropin: None,
-                watch: None,
+                units: Vec::new(),
                 services: Vec::new(),
                 scope: vec![own.into()],
                 adopt: false,

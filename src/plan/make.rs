@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::binds::{binds, shared};
 use super::runtime::{Way, compare};
 use super::{Action, FileChange, Installed, InstalledFile, Obstacles, Plan, RenderedFile, Wanted};
-use crate::daemon::watch_unit;
+use crate::daemon::own_unit;
 use crate::error::Error;
 use crate::render::haproxy::{self, Owner};
 use crate::render::{Layout, Templates};
@@ -25,8 +25,8 @@ pub fn plan(
 ) -> Result<Plan, Obstacles> {
     let mut found = Obstacles::default();
     let mut changes: BTreeMap<PathBuf, Option<RenderedFile>> = BTreeMap::new();
-    for file in wanted.node.iter().chain(&wanted.services).chain(&wanted.dropin).chain(&wanted.watch) {
-        let is_unit = wanted.dropin.iter().chain(&wanted.watch).any(|d| d.path == file.path);
+    for file in wanted.node.iter().chain(&wanted.services).chain(&wanted.dropin).chain(&wanted.units) {
+        let is_unit = wanted.dropin.iter().chain(&wanted.units).any(|d| d.path == file.path);
         if file.path != layout.config || !installed.pristine {
             foreign(&mut found, file, installed.files.get(&file.path), wanted.adopt, is_unit);
         }
@@ -38,12 +38,11 @@ pub fn plan(
         }
     }
     let (managed, mut candidate) = outcome(&changes, installed, layout);
-    let unit = Path::new(watch_unit::PATH);
-    if wanted.watch.is_none()
-        && installed.files.contains_key(unit)
-        && (wanted.node.is_some() || !carries(&managed))
-    {
-        changes.insert(unit.to_owned(), None);
+    if wanted.node.is_some() || !carries(&managed) {
+        let ours = |f: &InstalledFile| f.content.starts_with(haproxy::MARK.as_bytes());
+        for (path, _) in installed.files.iter().filter(|(p, f)| own_unit::is_ours(p) && ours(f)) {
+            changes.entry(path.clone()).or_insert(None);
+        }
     }
     let mut hash = String::new();
     let named = wanted.node.is_some() || managed.contains_key(&layout.conf_d.join("00-pgsvc.cfg"));

@@ -33,7 +33,7 @@ fn wanted(services: Vec<RenderedFile>, scope: &[&str]) -> Wanted {
     Wanted {
         node: Some(file("/etc/haproxy/haproxy.cfg", "# Managed by pgsvc: node\nglobal\n", None)),
         dropin: None,
-        watch: None,
+        units: Vec::new(),
         services,
         scope: scope.iter().map(|s| (*s).to_owned()).collect(),
         adopt: false,
@@ -192,11 +192,14 @@ fn bind_lines_are_read_as_haproxy_reads_them() {
 }
 
 #[test]
-fn the_watch_comes_with_the_node_and_goes_with_the_last_cluster() {
-    let path = crate::daemon::watch_unit::PATH;
+fn our_units_come_with_the_node_and_go_with_the_last_cluster() {
+    crate::daemon::own_unit::PATHS.into_iter().for_each(comes_and_goes);
+}
+
+fn comes_and_goes(path: &str) {
     let unit = || file(path, "# Managed by pgsvc: changes are overwritten.\n", None);
     let mut w = wanted(vec![service("a", "primary", 5433)], &["a"]);
-    w.watch = Some(unit());
+    w.units = vec![unit()];
     let empty = Installed { running: running(), ..Installed::default() };
     let first = make(&w, &empty).unwrap();
     assert!(first.daemon_reload && first.changes.iter().any(|c| c.path == Path::new(path)));
@@ -208,7 +211,7 @@ fn the_watch_comes_with_the_node_and_goes_with_the_last_cluster() {
         let p = make(w, i).unwrap();
         (p.changes.iter().any(|c| c.path == Path::new(path) && c.after.is_none()), p.action)
     };
-    w.watch = None;
+    w.units.clear();
     assert_eq!(gone(&w, &i), (true, Action::Nothing), "the option is off");
     let mut absent = wanted(Vec::new(), &["a"]);
     absent.node = None;

@@ -111,6 +111,9 @@ fn of_node(request: &Request) -> Value {
         ("templates", path(&o.templates)),
         ("nonlocal_bind", Some(o.nonlocal_bind.into())),
         ("single_primary", Some(o.single_primary.into())),
+        ("watch", Some(o.watch.into())),
+        ("watch_grace", Some(o.watch_grace.as_secs().into())),
+        ("metrics_file", path(&o.metrics_file)),
     ];
     Value::Object(options.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))).collect())
 }

@@ -156,7 +156,7 @@ fn haproxys(
         return Ok(ready.model);
     }
     kept::request(node, &ready.model)?;
-    super::settle_watch(node, &ready.plan, report);
+    super::units::settle(node, &ready.plan, report);
     report.planned(&ready.plan);
     report.msg = summary(&ready.plan, HAPROXY, false);
     if let Some(done) = done_for_us {
@@ -217,7 +217,7 @@ fn replace(
     kept::promote(node)?;
     put.keep()?;
     kept::journal(node, model, "installed");
-    super::settle_watch(node, plan, report);
+    super::units::settle(node, plan, report);
     if looks {
         let is_own = |r: &PortResult| own.is_none_or(|m| m.clusters.contains_key(&r.cluster));
         ports::conclude(report, seen?.into_iter().filter(is_own).collect(), model.options.verify);

@@ -5,6 +5,7 @@ pub mod apply;
 mod dry;
 pub mod kept;
 mod members;
+pub mod metrics;
 mod outcome;
 pub mod ports;
 mod queue;
@@ -14,6 +15,7 @@ pub mod recover;
 pub mod rollback;
 pub mod seed;
 pub mod sessions;
+mod units;
 pub mod vip;
 pub mod watch;
 
@@ -22,7 +24,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::daemon::{Paths, systemd, watch_unit};
+use crate::daemon::{Paths, systemd};
 use crate::error::{Error, Errors};
 use crate::host::real::RealSystem;
 use crate::host::{Kind, System};
@@ -125,14 +127,14 @@ pub fn wanted(
     let own =
         if present { found.take(None, render_haproxy::node(templates, &layout, &model.node)) } else { None };
     let binary = haproxy.unwrap_or_else(|| "/usr/sbin/haproxy".into());
-    let units = present && node.has_systemd();
-    let dropin = units.then(|| unit_file(node.paths.dropin.clone(), systemd::dropin(&node.paths, &binary)));
-    let watch = (units && model.options.watch)
-        .then(|| unit_file(watch_unit::PATH.into(), watch_unit::unit(&node.paths)));
+    let has_units = present && node.has_systemd();
+    let units = if has_units { units::wanted(node, model) } else { Vec::new() };
+    let dropin =
+        has_units.then(|| unit_file(node.paths.dropin.clone(), systemd::dropin(&node.paths, &binary)));
     found.finish(Wanted {
         node: own,
         dropin,
-        watch,
+        units,
         services,
         scope: model.clusters.keys().cloned().collect(),
         adopt: model.options.adopt,
@@ -155,7 +157,7 @@ pub fn render(node: &Node<'_>, model: &Model, apart: bool) -> Result<Vec<Rendere
     let wanted = wanted(node, model, &templates, None)?;
     if apart {
         let mut files: Vec<RenderedFile> =
-            wanted.node.into_iter().chain(wanted.dropin).chain(wanted.watch).chain(wanted.services).collect();
+            wanted.node.into_iter().chain(wanted.dropin).chain(wanted.units).chain(wanted.services).collect();
         files.extend(vip::files(node, model, &templates)?);
         files.sort_by(|a, b| a.path.cmp(&b.path));
         return Ok(files);
@@ -200,17 +202,6 @@ fn lock<'a>(node: &Node<'a>, report: &mut Report) -> Result<Transaction<'a>, Err
     })?;
     kept::settle(node, tx.recovered())?;
     Ok(tx)
-}
-
-/// The watch runs where its unit is. That it does not is told, and fails no run: its unit will be seen to by the next one.
-fn settle_watch(node: &Node<'_>, plan: &Plan, report: &mut Report) {
-    if node.rooted || !systemd::runs(node.sys) {
-        return;
-    }
-    let is_new = plan.changes.iter().any(|c| c.path == Path::new(watch_unit::PATH));
-    if let Err(e) = watch_unit::settle(node.sys, is_new) {
-        report.warnings.push(e.hint("look at it with 'systemctl status pgsvc-watch'").to_string());
-    }
 }
 
 /// Whether another run has the node's lock right now.

@@ -182,7 +182,9 @@ fn prove(
         let found = sessions::look(node, &l, model, &seen.rows);
         judge_held(&mut seen.ports, &found.groups());
         report.old_workers = found.old;
+        report.sessions = crate::verify::stray::busy(&sessions::services(model), &seen.rows);
     }
+    report.leaders = std::mem::take(&mut seen.leaders);
     conclude(report, seen.ports, model.options.verify);
     if remote.is_none() {
         super::vip::look(node, model, None, report, Duration::ZERO);

@@ -7,7 +7,7 @@ use md5::{Digest, Md5};
 
 use super::Node;
 use crate::daemon::haproxy::{Haproxy, State};
-use crate::daemon::watch_unit;
+use crate::daemon::own_unit;
 use crate::error::{Error, Errors};
 use crate::host::{Command, Kind, Output};
 use crate::plan::{Installed, InstalledFile, Running};
@@ -28,7 +28,7 @@ pub fn looked<'a>(node: &Node<'a>) -> Result<(Installed, Option<Haproxy<'a>>), E
     let mut errors = Errors::default();
     let mut installed = Installed::default();
     let sys = node.sys;
-    let units = [node.paths.dropin.clone(), watch_unit::PATH.into()];
+    let units = std::iter::once(node.paths.dropin.clone()).chain(own_unit::PATHS.map(Into::into));
     for path in node.config_files().into_iter().chain(units) {
         if let Some(Some(file)) = errors.take(file(node, &path)) {
             installed.files.insert(path, file);

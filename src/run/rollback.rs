@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{Node, kept, outcome, ports, read, seed, vip};
 use crate::daemon::haproxy::Haproxy;
-use crate::daemon::watch_unit;
+use crate::daemon::own_unit;
 use crate::error::{Error, Errors};
 use crate::plan::{Action, FileChange, Installed, Plan, binds};
 use crate::render::haproxy::owner;
@@ -64,7 +64,7 @@ fn run(node: &Node<'_>, model: Option<&Model>, report: &mut Report) -> Result<()
         vip::told(report, plan, false);
     }
     let Some(plan) = plan else { return Ok(()) };
-    super::settle_watch(node, &plan, report);
+    super::units::settle(node, &plan, report);
     if let Some(model) = model {
         let mode =
             if model.options.verify == VerifyMode::Off { VerifyMode::Report } else { model.options.verify };
@@ -116,9 +116,7 @@ fn plan(node: &Node<'_>, changes: Vec<FileChange>, installed: &Installed) -> Res
     Ok(Plan {
         commands: Vec::new(),
         hands: Vec::new(),
-        daemon_reload: changes
-            .iter()
-            .any(|c| c.path == node.paths.dropin || c.path == Path::new(watch_unit::PATH)),
+        daemon_reload: changes.iter().any(|c| c.path == node.paths.dropin || own_unit::is_ours(&c.path)),
         changes,
         // Somebody may have stopped it; a set that does not serve would not be proven.
         action: if installed.running.is_some() { Action::Reload } else { Action::Start },
@@ -154,6 +152,8 @@ fn strange(node: &Node<'_>) -> Error {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+
+    use std::path::Path;
 
     use super::*;
     use crate::daemon::Paths;

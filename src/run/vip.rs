@@ -221,6 +221,14 @@ pub fn check(
     Ok(())
 }
 
+/// Whether an apply would change anything of keepalived's.
+///
+/// # Errors
+/// What an apply would be refused for.
+pub fn would_change(node: &Node<'_>, model: &Model, templates: &Templates) -> Result<bool, Errors> {
+    Ok(part(node, model, templates)?.is_some_and(|part| !part.plan.is_empty()))
+}
+
 /// Installs keepalived's part and reads back what came of it.
 ///
 /// # Errors

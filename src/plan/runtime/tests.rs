@@ -74,7 +74,7 @@ fn plan(before: &str, wanted: &str, change: impl FnOnce(&mut Running)) -> Plan {
         let w = Wanted {
             node: Some(rendered("/etc/haproxy/haproxy.cfg", "# Managed by pgsvc: node\nglobal\n", None)),
             dropin: None,
-            watch: None,
+            units: Vec::new(),
             services: vec![rendered(PATH, text, Some("a"))],
             scope: vec!["a".into()],
             adopt: false,

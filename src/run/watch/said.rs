@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::resolve::ResolvedService;
+use crate::verify::judge::{PortResult, Status};
 use crate::verify::stats::{Kind, Process, ProxyRow};
 use crate::verify::stray::{Group, Held, OldWorker, old_worker};
 
@@ -43,6 +44,17 @@ pub enum Event {
     /// Strays that nobody cuts.
     Stray(Group),
     Cut(Group),
+    /// A port's verdict, or where it must lead or leads, is another one now.
+    Port(PortResult),
+    /// Who holds the leader lock of a cluster, by the members' own word.
+    Leader {
+        cluster: String,
+        members: Vec<String>,
+    },
+    /// What is wrong beside the ports.
+    Failed {
+        why: String,
+    },
     /// An apply is between its swap and its proof.
     Holds,
     Replaced,
@@ -86,11 +98,30 @@ impl Event {
                 format!("{}-{}: {}; cut them: pgsvc verify --fix", g.cluster, g.service, g.text())
             }
             Self::Cut(g) => format!("{}-{}: {}: cut", g.cluster, g.service, g.text()),
+            Self::Port(r) => port(r),
+            Self::Leader { cluster, members } => format!("{cluster}: the leader is {}", names(members)),
+            Self::Failed { why } => why.clone(),
             Self::Holds => "an apply is at work: nothing is cut until it ends".to_owned(),
             Self::Replaced => "another binary lies here now: ending, so that it can take over".to_owned(),
             Self::Ended => "ending".to_owned(),
         }
     }
+}
+
+fn port(r: &PortResult) -> String {
+    let names = |list: &[String]| if list.is_empty() { "nobody".to_owned() } else { list.join(", ") };
+    let (expected, found) = (names(&r.expected), names(&r.found));
+    let said = match r.status {
+        Status::Ok => format!("leads to {found}"),
+        Status::Empty => "nobody is to serve it".to_owned(),
+        Status::Unproven if r.is_elsewhere() => "another node has the address".to_owned(),
+        Status::Unproven => format!("must lead to {expected}, nobody logged in to see"),
+        Status::Wrong => {
+            let why = r.why.first().map(|w| format!(": {w}")).unwrap_or_default();
+            format!("WRONG: must lead to {expected}, leads to {found}{why}")
+        }
+    };
+    format!("{}-{} ({}) {said}", r.cluster, r.service, r.address)
 }
 
 /// Says what is new.

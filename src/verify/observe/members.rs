@@ -137,6 +137,13 @@ pub(super) fn ask(l: &Look<'_>, targets: &[Target<'_>], depth: Depth) -> BTreeMa
     seen
 }
 
+/// The members of a cluster that say they hold the leader lock.
+pub(super) fn leaders(cluster: &Cluster, seen: &BTreeMap<String, Seen>) -> Vec<String> {
+    let leads =
+        |m: &&Member| seen.get(&m.instance).is_some_and(|s| s.state.api.as_ref().is_ok_and(|api| api.leader));
+    cluster.members.iter().filter(leads).map(|m| m.instance.clone()).collect()
+}
+
 /// Each cluster as the first of its members that can tell sees it; one that is silent is not asked again.
 fn overviews<'a>(
     l: &Look<'_>,

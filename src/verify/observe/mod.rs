@@ -61,7 +61,9 @@ enum Depth {
 fn look(l: &Look<'_>, targets: &[Target<'_>], depth: Depth) -> Seen {
     let seen = members::ask(l, targets, depth);
     let balancer = ports::Balancer::ask(l);
-    Seen { ports: ports::ask(l, targets, &seen, &balancer), rows: balancer.rows }
+    let leaders =
+        targets.iter().map(|t| (t.cluster.name.clone(), members::leaders(t.cluster, &seen))).collect();
+    Seen { ports: ports::ask(l, targets, &seen, &balancer), rows: balancer.rows, leaders }
 }
 
 /// What a look came to, and HAProxy's view that it was made with.
@@ -69,6 +71,8 @@ fn look(l: &Look<'_>, targets: &[Target<'_>], depth: Depth) -> Seen {
 pub struct Seen {
     pub ports: Vec<PortResult>,
     pub rows: Vec<ProxyRow>,
+    /// By cluster, the members that hold the leader lock by their own word: one, where all is well.
+    pub leaders: BTreeMap<String, Vec<String>>,
 }
 
 /// Looks, and repeats the look at ports that are not right until they are, or patience ends.
@@ -118,4 +122,5 @@ fn again(l: &Look<'_>, targets: &[Target<'_>], seen: &mut Seen, which: impl Fn(S
         }
     }
     seen.rows = fresh.rows;
+    seen.leaders.extend(fresh.leaders);
 }

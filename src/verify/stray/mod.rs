@@ -14,7 +14,7 @@ use crate::resolve::{Expectation, ResolvedService, Server, Tier};
 
 pub use roles::{Live, live};
 pub use talk::{GRACE, Talk, Waiting, filter, parse_ss};
-pub use tell::{Count, Group, OldWorker, groups, old_worker};
+pub use tell::{Busy, Count, Group, OldWorker, busy, groups, old_worker};
 
 /// The active tier must have been up for this long, seconds, before the backup tier is drained: a tier that flaps takes
 /// nobody back, and servers of a new worker are up until their first check.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Held, Live, Stray, Why, Worker};
-use crate::verify::stats::Process;
+use super::{Held, Live, Stray, Why, Worker, owner};
+use crate::resolve::ResolvedService;
+use crate::verify::stats::{Kind, Process, ProxyRow};
 
 /// A worker of an earlier configuration, which runs no health checks and lives until its last session ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,6 +40,31 @@ pub fn old_worker(process: &Process, held: &[Held]) -> OldWorker {
     }
     let one = |((service, server), (count, oldest))| Count { service, server, count, oldest };
     OldWorker { pid: process.pid, age: process.uptime, sessions: counts.into_iter().map(one).collect() }
+}
+
+/// Sessions of the serving worker at one place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Busy {
+    /// The listener: `pg-test-primary`; both of its tiers.
+    pub service: String,
+    pub server: String,
+    pub count: u64,
+}
+
+/// The places of these services that hold sessions, by what the serving worker says.
+pub fn busy(services: &[&ResolvedService], rows: &[ProxyRow]) -> Vec<Busy> {
+    let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for row in rows.iter().filter(|r| r.kind == Kind::Server && r.scur > 0) {
+        let Some(service) = owner(services, &row.proxy) else { continue };
+        let count = counts.entry((&service.listener, &row.server)).or_default();
+        *count = count.saturating_add(row.scur);
+    }
+    let one = |((service, server), count): ((&str, &str), u64)| Busy {
+        service: service.to_owned(),
+        server: server.to_owned(),
+        count,
+    };
+    counts.into_iter().map(one).collect()
 }
 
 /// Strays that have all in common but themselves.
