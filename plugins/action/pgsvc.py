@@ -37,12 +37,13 @@ MEMBER = IDENTITY + SERVICES + (
 # What a VIP needs of a load balancer or a director.
 PEER = ('inventory_hostname', 'ansible_host', 'vip_interface', 'pg_vip_interface')
 PROVIDERS = ('pg_service_provider', 'vip_provider')
-# By name, not by their beginning: what a play registers as pgsvc_result is no option.
+# By name, not by their beginning: what a play registers as pgsvc_result is no option. What removes is none either.
 OPTIONS = (
-    'state', 'verify_only', 'services', 'services_extra', 'default_services', 'clusters', 'role_source', 'templates',
+    'verify_only', 'services', 'services_extra', 'default_services', 'clusters', 'role_source', 'templates',
     'root', 'verify', 'verify_user', 'verify_password', 'verify_database', 'verify_sslmode', 'verify_sslrootcert',
     'verify_timeout', 'allow_restart', 'adopt', 'force', 'nonlocal_bind', 'single_primary', 'watch', 'watch_grace',
 )
+LISTS = ('services', 'services_extra', 'default_services')
 NODE = MEMBER + tuple('pgsvc_' + name for name in OPTIONS) + (
     'haproxy_admin_username', 'haproxy_admin_password', 'haproxy_auth_enabled', 'haproxy_exporter_port',
     'haproxy_client_timeout', 'haproxy_server_timeout', 'haproxy_connect_timeout', 'haproxy_queue_timeout',
@@ -171,10 +172,12 @@ class ActionModule(ActionBase):
         me = delegate if delegate in inventory.groups['all'] else task_vars['inventory_hostname']
         if 'node' not in args:
             args['node'] = inventory.collect(me, NODE)
+        # The binary takes these as arguments only: its own inventories have no such variables.
+        args.update({name: self._option(args, name) for name in LISTS if self._option(args, name) is not None})
         if 'members' not in args:
             args['members'], args['groups'] = self._members(inventory, me, args)
             args['collected'] = True
-            if not args['members'] and self._option(args, 'state', 'present') == 'present':
+            if not args['members'] and args.get('state', 'present') == 'present':
                 return dict(result, skipped=True, msg=(
                     f"host '{me}' carries none of the clusters asked for: each is carried by its own members, or by "
                     "the group that its pg_service_provider names"))
@@ -186,8 +189,8 @@ class ActionModule(ActionBase):
         return result
 
     @staticmethod
-    def _option(args, name, default=None):
-        return args.get(name, args['node'].get('pgsvc_' + name, default))
+    def _option(args, name):
+        return args.get(name, args['node'].get('pgsvc_' + name))
 
     def _members(self, inventory, me, args):
         members, providers = inventory.clusters()
@@ -205,7 +208,7 @@ class ActionModule(ActionBase):
         hosts = [host for name in names for host in members[name]]
         named = {group for name in names for group in providers[name].values()} - {''}
         peers = {group: [inventory.collect(host, PEER) for host in inventory.groups[group]] for group in sorted(named)}
-        lists = [self._option(args, name) for name in ('services', 'services_extra', 'default_services')]
+        lists = [args.get(name) for name in LISTS]
         lists += [inventory.get(host, key) for host in hosts for key in SERVICES]
         keys = {name for services in lists for selector in selectors(services) for name in identifiers(selector)}
         return [inventory.collect(host, sorted(keys.union(MEMBER))) for host in hosts], peers
