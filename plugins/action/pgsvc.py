@@ -175,8 +175,12 @@ class ActionModule(ActionBase):
         # The binary takes these as arguments only: its own inventories have no such variables.
         args.update({name: self._option(args, name) for name in LISTS if self._option(args, name) is not None})
         if 'members' not in args:
-            args['members'], args['groups'] = self._members(inventory, me, args)
+            args['members'], args['groups'], carriers = self._members(inventory, me, args)
             args['collected'] = True
+            # A play that was limited says whom it leaves as they are.
+            untouched = carriers.difference(task_vars.get('ansible_play_hosts_all') or carriers)
+            if untouched and not delegate:
+                result['untouched'] = sorted(untouched)
             if not args['members'] and args.get('state', 'present') == 'present':
                 return dict(result, skipped=True, msg=(
                     f"host '{me}' carries none of the clusters asked for: each is carried by its own members, or by "
@@ -204,6 +208,10 @@ class ActionModule(ActionBase):
             behind = name == mine and inventory.get(members[name][0], 'vip_to') == 'members'
             return (proxies in groups if proxies else name == mine) or holders in groups or behind
 
+        def carriers(name):
+            proxies, holders = (providers[name][key] for key in PROVIDERS)
+            return inventory.groups[proxies] if proxies else members[name], inventory.groups[holders] if holders else []
+
         names = [name for name in members if (not wanted or name in wanted) and carried(name)]
         hosts = [host for name in names for host in members[name]]
         named = {group for name in names for group in providers[name].values()} - {''}
@@ -211,7 +219,8 @@ class ActionModule(ActionBase):
         lists = [args.get(name) for name in LISTS]
         lists += [inventory.get(host, key) for host in hosts for key in SERVICES]
         keys = {name for services in lists for selector in selectors(services) for name in identifiers(selector)}
-        return [inventory.collect(host, sorted(keys.union(MEMBER))) for host in hosts], peers
+        every = {host for name in names for group in carriers(name) for host in group}
+        return [inventory.collect(host, sorted(keys.union(MEMBER))) for host in hosts], peers, every
 
     def _binaries(self):
         """The module's file, and its siblings for other machines: {what `uname -m` says: path}, '*' for any other."""

@@ -243,6 +243,18 @@ def test_no_variable_removes_a_cluster(world):
     assert told.get('state', 'present') == 'present' and 'pgsvc_state' not in told['node']
 
 
+def test_a_limited_play_names_the_carriers_that_it_leaves_alone(world):
+    world.text = INVENTORY.replace('lb1: {', 'lb2: {}, lb1: {')
+    assert 'untouched' not in world.run('lb1')
+    world.play_vars = {'ansible_play_hosts_all': ['lb1', 'a1', 'b1']}
+    assert world.run('lb1')['untouched'] == ['lb2'] and world.run('a1')['untouched'] == ['a2']
+    world.play_vars = {'ansible_play_hosts_all': ['lb1', 'lb2']}
+    assert 'untouched' not in world.run('lb1')
+    world.task.delegate_to = 'lb2'
+    world.play_vars = {'ansible_play_hosts_all': ['lb1']}
+    assert 'untouched' not in world.run('lb1')
+
+
 # Where a variable comes from
 
 def test_variables_of_the_play_hold_for_all_members(world):
