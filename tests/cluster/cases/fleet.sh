@@ -27,8 +27,8 @@ case_fleet_limited_run_tells_drift() {
     says 'node2: as planned'
     says 'node3: as planned'
     # Somebody's hand on node2, and a node that does not answer.
-    on node2 'sed -i s/maxconn/maxconn/\;s/roundrobin/leastconn/ /etc/haproxy/conf.d/pg-test-default.cfg' </dev/null
-    fleet_inventory 'pg_seq: 3=>pg_seq: 3, ansible_port: 9'
+    on node2 'sed -i s/roundrobin/leastconn/ /etc/haproxy/conf.d/pg-test-default.cfg' </dev/null
+    fleet_inventory 'pg_seq: 3=>pg_seq: 3, ansible_port: 9, ansible_ssh_args: "-o ControlPath=none"'
     before=$(times node2)
     must 0 play playbooks/pgsql.yml -l node1
     says 'node2: differs from the inventory. would '
@@ -49,12 +49,13 @@ case_fleet_canary_first() {
     leads node1
     fresh "${MEMBERS[@]}"
     fleet_inventory
-    on node3 systemctl stop pgbouncer </dev/null
-    later 'on node3 systemctl start pgbouncer'
-    must 2 play playbooks/fleet.yml -e pgsql_canary=node3
+    on node1 systemctl stop pgbouncer </dev/null
+    later 'on node1 systemctl start pgbouncer'
+    must 2 play playbooks/fleet.yml -e pgsql_canary=node3 -e pgsvc_verify_timeout=3
     says '^node3 +: .*failed=1'
     [[ ! -e $(root_of node1)/etc/haproxy/conf.d && ! -e $(root_of node2)/etc/haproxy/conf.d ]] || fail "somebody was touched after the canary"
-    on node3 systemctl start pgbouncer </dev/null
+    on node1 systemctl start pgbouncer </dev/null
+    fresh node3
     must 0 play playbooks/fleet.yml -l pg-test
     all_hosts changed=1 failed=0
     # Three steps: the canary, and a quarter of three hosts is one.
