@@ -30,6 +30,7 @@ docs_page() {
 # docs_run WHERE COMMANDS: a command before it that failed must have been meant to.
 docs_code=0
 docs_run() {
+    local began=$EPOCHREALTIME
     docs_good
     docs_code=0
     printf '$ [%s] %s' "${1:-controller}" "$2"
@@ -38,7 +39,7 @@ docs_run() {
     else
         out=$(cd "$docs_where" && docs_controller bash -eo pipefail -c "$2" 2>&1 </dev/null) || docs_code=$?
     fi
-    printf '%s\n[exit %s]\n' "$out" "$docs_code"
+    printf '%s\n[exit %s, %s s]\n' "$out" "$docs_code" "$(seconds_since "$began")"
 }
 docs_good() { ((docs_code == 0)) || fail "exit $docs_code, and the page says nothing of it"; }
 docs_controller() {
@@ -76,3 +77,18 @@ case_docs_security() {
 forgotten() { true_within 60 eval "! patronictl_on node1 list | grep -q ' $(address_of "$1") '"; }
 # streams NODE: Patroni says so.
 follows() { patronictl_on node1 list | grep " $(address_of "$1") " | grep -qE 'streaming|running'; }
+
+case_docs_migration() {
+    leads node1
+    fresh lb1
+    later fresh lb1
+    upstream_layout
+    # As Pigsty has it: a unit of its own, and no drop-in.
+    on lb1 'cd /etc/systemd/system && cp /lib/systemd/system/haproxy.service . && rm haproxy.service.d/upstream.conf &&
+        sed -i -e "s#^ExecStartPre=.*#ExecStartPre=/usr/sbin/haproxy -f /etc/haproxy -c -q#" \
+            -e "s#^ExecStart=.*#ExecStart=/usr/sbin/haproxy -Ws -f /etc/haproxy -p /run/haproxy.pid#" haproxy.service &&
+        systemctl daemon-reload && systemctl restart haproxy' </dev/null
+    inventory "$(cluster pg-test '' lb)" | put lb1 inv.yml
+    eventually 15 '4 ports verified' on lb1 pgsvc verify -i /root/inv.yml
+    docs_page "$REPO/docs/migration.md"
+}
