@@ -8,7 +8,7 @@ export PGSVC_LAB_DIR ?= $(CURDIR)/target/lab
 export PGSVC_VENV ?= $(CURDIR)/target/venv
 export PATH := $(PGSVC_VENV)/bin:$(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help build tools rust demo demo-stop test lint unit ansible-test cluster-test size vip drill bench-converge bench-reload screens clean
+.PHONY: help build tools rust demo demo-stop test lint unit ansible-test role-readme collection dist cluster-test size vip drill bench-converge bench-reload screens clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -48,6 +48,16 @@ size: build ## the binary: static, free of NSS, runs in an empty root, at most 5
 
 ansible-test: build ## plugin, playbooks, documentation, ansible-lint
 	tests/ansible/run
+
+role-readme: ## writes the variables in the role's README anew, from its argument specification
+	$(PGSVC_VENV)/bin/python tests/ansible/role_readme.py --write
+
+collection: build ## the Ansible collection, as target/dist/pgsvc-pgsvc-VERSION.tar.gz
+	packaging/collection
+
+dist: build ## the release: binary, collection, .deb, .rpm, bill of materials, checksums, in target/dist
+	packaging/collection
+	packaging/packages
 
 cluster-test: build ## the promises, on a real cluster
 	tests/cluster/run

@@ -37,13 +37,14 @@ MEMBER = IDENTITY + SERVICES + (
 # What a VIP needs of a load balancer or a director.
 PEER = ('inventory_hostname', 'ansible_host', 'vip_interface', 'pg_vip_interface')
 PROVIDERS = ('pg_service_provider', 'vip_provider')
-# By name, not by their beginning: what a play registers as pgsvc_result is no option.
+# By name, not by their beginning: what a play registers as pgsvc_result is no option. What removes is none either.
 OPTIONS = (
-    'state', 'verify_only', 'services', 'services_extra', 'default_services', 'clusters', 'role_source', 'templates',
+    'verify_only', 'services', 'services_extra', 'default_services', 'clusters', 'role_source', 'templates',
     'root', 'verify', 'verify_user', 'verify_password', 'verify_database', 'verify_sslmode', 'verify_sslrootcert',
     'verify_timeout', 'allow_restart', 'adopt', 'force', 'nonlocal_bind', 'single_primary', 'watch', 'watch_grace',
     'metrics_file',
 )
+LISTS = ('services', 'services_extra', 'default_services')
 NODE = MEMBER + tuple('pgsvc_' + name for name in OPTIONS) + (
     'haproxy_admin_username', 'haproxy_admin_password', 'haproxy_auth_enabled', 'haproxy_exporter_port',
     'haproxy_client_timeout', 'haproxy_server_timeout', 'haproxy_connect_timeout', 'haproxy_queue_timeout',
@@ -172,10 +173,16 @@ class ActionModule(ActionBase):
         me = delegate if delegate in inventory.groups['all'] else task_vars['inventory_hostname']
         if 'node' not in args:
             args['node'] = inventory.collect(me, NODE)
+        # The binary takes these as arguments only: its own inventories have no such variables.
+        args.update({name: self._option(args, name) for name in LISTS if self._option(args, name) is not None})
         if 'members' not in args:
-            args['members'], args['groups'] = self._members(inventory, me, args)
+            args['members'], args['groups'], carriers = self._members(inventory, me, args)
             args['collected'] = True
-            if not args['members'] and self._option(args, 'state', 'present') == 'present':
+            # A play that was limited says whom it leaves as they are.
+            untouched = carriers.difference(task_vars.get('ansible_play_hosts_all') or carriers)
+            if untouched and not delegate:
+                result['untouched'] = sorted(untouched)
+            if not args['members'] and args.get('state', 'present') == 'present':
                 return dict(result, skipped=True, msg=(
                     f"host '{me}' carries none of the clusters asked for: each is carried by its own members, or by "
                     "the group that its pg_service_provider names"))
@@ -187,8 +194,8 @@ class ActionModule(ActionBase):
         return result
 
     @staticmethod
-    def _option(args, name, default=None):
-        return args.get(name, args['node'].get('pgsvc_' + name, default))
+    def _option(args, name):
+        return args.get(name, args['node'].get('pgsvc_' + name))
 
     def _members(self, inventory, me, args):
         members, providers = inventory.clusters()
@@ -202,14 +209,19 @@ class ActionModule(ActionBase):
             behind = name == mine and inventory.get(members[name][0], 'vip_to') == 'members'
             return (proxies in groups if proxies else name == mine) or holders in groups or behind
 
+        def carriers(name):
+            proxies, holders = (providers[name][key] for key in PROVIDERS)
+            return inventory.groups[proxies] if proxies else members[name], inventory.groups[holders] if holders else []
+
         names = [name for name in members if (not wanted or name in wanted) and carried(name)]
         hosts = [host for name in names for host in members[name]]
         named = {group for name in names for group in providers[name].values()} - {''}
         peers = {group: [inventory.collect(host, PEER) for host in inventory.groups[group]] for group in sorted(named)}
-        lists = [self._option(args, name) for name in ('services', 'services_extra', 'default_services')]
+        lists = [args.get(name) for name in LISTS]
         lists += [inventory.get(host, key) for host in hosts for key in SERVICES]
         keys = {name for services in lists for selector in selectors(services) for name in identifiers(selector)}
-        return [inventory.collect(host, sorted(keys.union(MEMBER))) for host in hosts], peers
+        every = {host for name in names for group in carriers(name) for host in group}
+        return [inventory.collect(host, sorted(keys.union(MEMBER))) for host in hosts], peers, every
 
     def _binaries(self):
         """The module's file, and its siblings for other machines: {what `uname -m` says: path}, '*' for any other."""

@@ -226,7 +226,33 @@ def test_identifiers(selector, names):
 
 def test_every_documented_option_may_be_a_variable_of_the_node():
     documented = yaml.safe_load((TOP / 'library' / 'pgsvc.yml').read_text())['DOCUMENTATION']['options']
-    assert set(plugin.OPTIONS) == set(documented) - {'members', 'groups', 'node', 'collected', 'report_needs'}
+    assert set(plugin.OPTIONS) == set(documented) - {'state', 'members', 'groups', 'node', 'collected', 'report_needs'}
+
+
+def test_services_of_the_node_travel_as_arguments(world):
+    world.text = INVENTORY.replace('a1: {', 'a1: {pgsvc_services_extra: [{name: x, backup: "[? zone]"}], ')
+    told = world.told('a1')
+    assert told['services_extra'] == [{'name': 'x', 'backup': '[? zone]'}]
+    assert 'services' not in told and told['members'][1]['zone'] == 'z2'
+    assert world.told('a1', services_extra=[])['services_extra'] == []
+
+
+def test_no_variable_removes_a_cluster(world):
+    world.play_vars = {'pgsvc_state': 'absent', 'pgsvc_clusters': ['pg-a']}
+    told = world.told('a1')
+    assert told.get('state', 'present') == 'present' and 'pgsvc_state' not in told['node']
+
+
+def test_a_limited_play_names_the_carriers_that_it_leaves_alone(world):
+    world.text = INVENTORY.replace('lb1: {', 'lb2: {}, lb1: {')
+    assert 'untouched' not in world.run('lb1')
+    world.play_vars = {'ansible_play_hosts_all': ['lb1', 'a1', 'b1']}
+    assert world.run('lb1')['untouched'] == ['lb2'] and world.run('a1')['untouched'] == ['a2']
+    world.play_vars = {'ansible_play_hosts_all': ['lb1', 'lb2']}
+    assert 'untouched' not in world.run('lb1')
+    world.task.delegate_to = 'lb2'
+    world.play_vars = {'ansible_play_hosts_all': ['lb1']}
+    assert 'untouched' not in world.run('lb1')
 
 
 # Where a variable comes from
