@@ -8,7 +8,7 @@ export PGSVC_LAB_DIR ?= $(CURDIR)/target/lab
 export PGSVC_VENV ?= $(CURDIR)/target/venv
 export PATH := $(PGSVC_VENV)/bin:$(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help build tools rust demo demo-stop test lint unit ansible-test cluster-test size drill bench-converge bench-reload clean
+.PHONY: help build tools rust demo demo-stop test lint unit ansible-test cluster-test size drill bench-converge bench-reload states clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -59,6 +59,10 @@ bench-converge: build ## the play beside a role with upstream's steps, on the sa
 bench-reload: build ## reloads, starts, role changes under load, beside the plain way (half an hour; SHORT=1)
 	lab/lab install
 	benches/reload/run
+
+states: build ## the simulation beside real HAProxy, directors' checks and a real Patroni, state by state
+	lab/lab install
+	benches/states/run
 
 drill: build ## a switchover and a killed primary on the demo's cluster, as clients see them
 	lab/lab install
