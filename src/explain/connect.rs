@@ -41,13 +41,12 @@ pub fn ways(c: &ResolvedCluster, s: &ResolvedService, groups: &Groups) -> [Way; 
     let places = hosts.into_iter().map(|h| (h, s.port())).collect();
     let through = Way { name: s.listener.clone(), about, places, session, jdbc };
     let (session, jdbc) = directly(s);
-    let mut members: Vec<&Server> = s.servers.iter().collect();
     // Drivers begin at the front: members that are backup whatever their role come last.
-    members.sort_by_key(|m| {
-        let both = [m.as_primary, m.as_replica];
-        (!both.iter().all(|t| *t == Some(Tier::Active)), !both.contains(&Some(Tier::Active)))
-    });
-    let places = members.iter().map(|m| (m.address.clone(), m.port)).collect();
+    let actives =
+        |m: &Server| [m.as_primary, m.as_replica].into_iter().filter(|t| *t == Some(Tier::Active)).count();
+    let of = |n: usize| s.servers.iter().filter(move |m| actives(m) == n);
+    let members = of(2).chain(of(1)).chain(of(0));
+    let places = members.map(|m| (m.address.clone(), m.port)).collect();
     // No listener has a dot after its cluster's name.
     let name = format!("{}.direct", s.listener);
     let about = if session.ends_with("standby") {

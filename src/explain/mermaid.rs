@@ -47,7 +47,8 @@ fn cluster(n: usize, part: &Part, out: &mut String) {
 /// Mermaid's entities are a character's number between `#` and `;`. All that could mean something to it, to Markdown or to
 /// HTML is written as one.
 fn text(text: &str) -> String {
-    let mut out = String::new();
+    // Nothing between quotes is no text to it.
+    let mut out = String::from(if text.is_empty() { " " } else { "" });
     for c in text.chars() {
         match c {
             _ if c.is_alphanumeric() || " ._-/,".contains(c) => out.push(c),

@@ -84,11 +84,11 @@ pub fn json(c: &ResolvedCluster, words: &str, states: &States) -> Value {
     let own = c.services.iter().filter(|s| s.check_is_patroni).map(|s| s.check_url.as_str());
     let paths: Vec<&str> = PATHS.into_iter().chain(own).collect();
     let mut members = Map::new();
-    for (name, state) in states {
+    for (name, state) in states.iter() {
         // Null where nobody answers.
         let answers: Map<String, Value> =
             paths.iter().map(|p| ((*p).to_owned(), state.says(p).into())).collect();
-        members.insert(name.clone(), json!({"state": state.in_words(), "answers": answers}));
+        members.insert(name.to_owned(), json!({"state": state.in_words(), "answers": answers}));
     }
     let mut services = Map::new();
     for s in &c.services {

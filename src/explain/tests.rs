@@ -88,6 +88,7 @@ fn no_name_breaks_a_drawing() {
 
 #[test]
 fn what_mermaid_could_read_is_an_entity() {
+    assert!(!mermaid::mermaid(&all("")).contains("\"\""), "an empty text is a syntax error to it");
     for name in HOSTILE {
         let text = mermaid::mermaid(&all(name));
         for quoted in text.split('"').skip(1).step_by(2) {

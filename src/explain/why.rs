@@ -159,10 +159,10 @@ impl Why {
         let mut map = Map::new();
         map.insert("cell".into(), self.title.clone().into());
         for (name, text) in &self.rows {
-            let list =
-                map.entry(name.replace(' ', "_").to_lowercase()).or_insert_with(|| Value::Array(Vec::new()));
-            if let Some(list) = list.as_array_mut() {
-                list.push(text.clone().into());
+            let name = name.replace(' ', "_").to_lowercase();
+            match map.get_mut(&name).and_then(Value::as_array_mut) {
+                Some(list) => list.push(text.clone().into()),
+                None => drop(map.insert(name, Value::Array(vec![text.clone().into()]))),
             }
         }
         Value::Object(map)

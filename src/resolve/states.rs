@@ -1,8 +1,6 @@
 //! Who serves a port in a given state of the members: the promise that every load balancer has to keep. By the resolved
 //! tiers, and by Patroni's own rules for what an endpoint answers. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::Need;
 
 mod lead;
@@ -39,11 +37,11 @@ pub struct MemberState {
     pub lag: u64,
     pub noloadbalance: bool,
     /// Patroni's tags, as text.
-    pub tags: BTreeMap<String, String>,
+    pub tags: Vec<(String, String)>,
     /// Ports that take no connections, the API's aside.
-    pub closed: BTreeSet<u16>,
+    pub closed: Vec<u16>,
     /// What other endpoints than Patroni's answer, by port; one that is not named answers as is wanted.
-    pub others: BTreeMap<u16, u16>,
+    pub others: Vec<(u16, u16)>,
 }
 
 impl MemberState {
@@ -58,9 +56,9 @@ impl MemberState {
             running: true,
             lag: 0,
             noloadbalance: false,
-            tags: BTreeMap::new(),
-            closed: BTreeSet::new(),
-            others: BTreeMap::new(),
+            tags: Vec::new(),
+            closed: Vec::new(),
+            others: Vec::new(),
         }
     }
 
@@ -116,12 +114,21 @@ impl MemberState {
     fn is_replica(&self, query: &str) -> bool {
         let most = parameters(query).find(|(k, _)| *k == "lag").and_then(|(_, v)| size(v));
         let standby = matches!(self.role, Role::Replica | Role::SyncStandby);
-        standby && self.running && !self.noloadbalance && most.is_none_or(|most| i128::from(self.lag) <= most)
+        standby
+            && self.running
+            && !self.noloadbalance
+            && most.is_none_or(|most| i64::try_from(self.lag).is_ok_and(|lag| lag <= most))
     }
 
     fn has_tags(&self, query: &str) -> bool {
         let wanted = parameters(query).filter_map(|(k, v)| Some((k.strip_prefix("tag_")?, v)));
-        wanted.into_iter().all(|(k, v)| self.tags.get(k).is_some_and(|own| own == v))
+        wanted.into_iter().all(|(k, v)| self.tags.iter().any(|(own, value)| own == k && value == v))
+    }
+
+    /// What another endpoint than Patroni's is said to answer.
+    #[must_use]
+    pub fn other(&self, port: u16) -> Option<u16> {
+        self.others.iter().find(|(p, _)| *p == port).map(|(_, code)| *code)
     }
 
     /// Why a condition does not hold; `None` where it does.
@@ -133,11 +140,10 @@ impl MemberState {
                 said if said == *code => None,
                 said => Some(format!("Patroni answers {said} to {path}, and {code} is wanted")),
             },
-            Need::Http { port, path, code, .. } => match self.others.get(port) {
+            Need::Http { port, path, code, .. } => match self.other(*port).unwrap_or(*code) {
                 _ if self.closed.contains(port) => Some(format!("nobody answers on port {port}")),
-                None => None,
-                Some(said) if said == code => None,
-                Some(said) => Some(format!("port {port} answers {said} to {path}, and {code} is wanted")),
+                said if said == *code => None,
+                said => Some(format!("port {port} answers {said} to {path}, and {code} is wanted")),
             },
             Need::Tcp { port } => {
                 self.closed.contains(port).then(|| format!("port {port} takes no connections"))

@@ -128,7 +128,7 @@ impl Member {
             }
             let code = match port {
                 PATRONI => state.answer(path),
-                _ => state.others.get(&port).copied().unwrap_or(200),
+                _ => state.other(port).unwrap_or(200),
             };
             let _ = peer.write_all(format!("HTTP/1.0 {code} X\r\n\r\n").as_bytes());
         })

@@ -6,7 +6,7 @@ const UNITS: [(&str, u32); 5] = [("B", 0), ("kB", 10), ("MB", 20), ("GB", 30), (
 
 /// The bytes; `None` for what Patroni takes for no number, and so for no limit.
 #[must_use]
-pub fn size(text: &str) -> Option<i128> {
+pub fn size(text: &str) -> Option<i64> {
     let text = text.trim();
     let (sign, digits) = match text.strip_prefix('-') {
         Some(rest) => (-1, rest),
@@ -25,7 +25,7 @@ fn bits(unit: &str) -> Option<u32> {
 }
 
 /// A leading zero makes an octal number, `0x` one of base 16.
-fn whole(text: &str) -> Option<(i128, &str)> {
+fn whole(text: &str) -> Option<(i64, &str)> {
     let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
     let (digits, radix) = match hex {
         Some(rest) if rest.starts_with(|c: char| c.is_ascii_hexdigit()) => (rest, 16),
@@ -37,21 +37,21 @@ fn whole(text: &str) -> Option<(i128, &str)> {
     if number.is_empty() && rest.starts_with('.') {
         return Some((0, rest));
     }
-    Some((i128::from_str_radix(number, radix).ok()?, rest))
+    Some((i64::from_str_radix(number, radix).ok()?, rest))
 }
 
 /// Rounded to the next smaller unit: 1.5MB is 1536kB.
-fn fraction(text: &str) -> Option<i128> {
+fn fraction(text: &str) -> Option<i64> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(end)?;
     let bits = bits(unit)?;
     let smaller = bits.saturating_sub(10);
     let (before, after) = number.split_once('.').filter(|(_, after)| !after.is_empty())?;
-    // Nine digits are more than a kilobyte of a terabyte.
-    let after: String = after.chars().chain("000000000".chars()).take(9).collect();
-    let billionth: i128 = format!("{before}{after}").parse().ok()?;
-    let scaled = billionth.checked_mul(1 << bits.saturating_sub(smaller))?;
-    let rounded = scaled.checked_add(500_000_000)?.checked_div(1_000_000_000)?;
+    // Six digits are finer than the smaller unit.
+    let after: String = after.chars().chain("000000".chars()).take(6).collect();
+    let millionth: i64 = format!("{before}{after}").parse().ok()?;
+    let scaled = millionth.checked_mul(1 << bits.saturating_sub(smaller))?;
+    let rounded = scaled.checked_add(500_000)?.checked_div(1_000_000)?;
     rounded.checked_mul(1 << smaller)
 }
 

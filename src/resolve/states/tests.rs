@@ -38,7 +38,7 @@ fn lag_tags_and_a_stopped_server_count_for_standbys_alone() {
         assert_eq!((ask(&primary, "/read-only"), ask(&standby, "/health")), (200, 200));
     }
     assert_eq!(standby.answer("/replica?tag_rack=a"), 503);
-    standby.tags.insert("rack".into(), "a".into());
+    standby.tags.push(("rack".into(), "a".into()));
     assert_eq!((standby.answer("/replica?tag_rack=a"), standby.answer("/replica?tag_rack=b")), (200, 503));
     assert_eq!(primary.answer("/primary?tag_rack=a"), 200);
     standby.noloadbalance = true;

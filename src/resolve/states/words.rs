@@ -1,14 +1,28 @@
 //! States of a cluster in words: `primary=3,down=1,lag:2=64MB`. Who serves in them is `lead`'s matter.
 
-use std::collections::BTreeMap;
-
 use super::{MemberState, Role, size};
 use crate::error::{Error, Errors, nearest};
 use crate::inventory::cluster::Cluster;
 use crate::inventory::member::Member;
 
-/// The members' states by instance.
-pub type States = BTreeMap<String, MemberState>;
+/// The members' states by instance, in the cluster's order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct States(Vec<(String, MemberState)>);
+
+impl States {
+    #[must_use]
+    pub fn get(&self, instance: &str) -> Option<&MemberState> {
+        self.0.iter().find(|(name, _)| name == instance).map(|(_, state)| state)
+    }
+
+    fn get_mut(&mut self, instance: &str) -> Option<&mut MemberState> {
+        self.0.iter_mut().find(|(name, _)| name == instance).map(|(_, state)| state)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &MemberState)> {
+        self.0.iter().map(|(name, state)| (name.as_str(), state))
+    }
+}
 
 /// The words, each with an example and what it says. `M` is a `pg_seq` or an instance's name, or several with `+`.
 pub const WORDS: [(&str, &str, &str); 13] = [
@@ -44,8 +58,8 @@ pub fn parse(text: &str, cluster: &Cluster) -> Result<States, Errors> {
     let mut errors = Errors::default();
     let parts = text.split(',').map(str::trim).filter(|p| !p.is_empty());
     let items: Vec<Item<'_>> = parts.filter_map(|p| errors.take(item(p, cluster))).collect();
-    let mut states: States =
-        cluster.members.iter().map(|m| (m.instance.clone(), MemberState::new(Role::Replica))).collect();
+    let replica = |m: &Member| (m.instance.clone(), MemberState::new(Role::Replica));
+    let mut states = States(cluster.members.iter().map(replica).collect());
     twice(&items, &mut errors);
     leaders(&items, cluster, &mut states, &mut errors);
     for item in &items {
@@ -162,7 +176,7 @@ fn apply(item: &Item<'_>, m: &Member, state: &mut MemberState) -> Result<(), Err
         "down" => state.on = false,
         "stopped" => {
             state.running = false;
-            state.closed.insert(m.pg_port);
+            state.close(m.pg_port);
         }
         "sync" => state.role = Role::SyncStandby,
         "noloadbalance" => state.noloadbalance = true,
@@ -171,7 +185,7 @@ fn apply(item: &Item<'_>, m: &Member, state: &mut MemberState) -> Result<(), Err
             None => return wrong(format!("'{}' is no size", item.value), "64MB; units: B, kB, MB, GB, TB"),
         },
         "tag" => match item.value.split_once(':') {
-            Some((k, v)) => drop(state.tags.insert(k.into(), v.into())),
+            Some((k, v)) => state.tags.push((k.into(), v.into())),
             None => return wrong("a tag has a name and a value".into(), "tag:2=rack:a"),
         },
         "api" if item.value == "silent" => (state.api, state.silent) = (false, true),
@@ -181,19 +195,19 @@ fn apply(item: &Item<'_>, m: &Member, state: &mut MemberState) -> Result<(), Err
         }
         "pooler" => {
             down()?;
-            state.closed.insert(m.pgbouncer_port);
+            state.close(m.pgbouncer_port);
         }
         "postgres" => {
             down()?;
-            state.closed.insert(m.pg_port);
+            state.close(m.pg_port);
         }
-        "exporter" if item.value == "down" => drop(state.closed.insert(m.pg_exporter_port)),
+        "exporter" if item.value == "down" => state.close(m.pg_exporter_port),
         "exporter" => match item.value.parse() {
-            Ok(code @ 100..=599) => drop(state.others.insert(m.pg_exporter_port, code)),
+            Ok(code @ 100..=599) => state.others.push((m.pg_exporter_port, code)),
             _ => return wrong(format!("'{}' is no HTTP status", item.value), "503, or down"),
         },
         "closed" => match item.value.parse() {
-            Ok(port @ 1..) => drop(state.closed.insert(port)),
+            Ok(port @ 1..) => state.close(port),
             _ => return wrong(format!("'{}' is no port", item.value), "1 to 65535"),
         },
         // Who leads is told already.
@@ -203,6 +217,12 @@ fn apply(item: &Item<'_>, m: &Member, state: &mut MemberState) -> Result<(), Err
 }
 
 impl MemberState {
+    fn close(&mut self, port: u16) {
+        if !self.closed.contains(&port) {
+            self.closed.push(port);
+        }
+    }
+
     /// What is said of it, for people: `primary`, `replica, 64MB behind`.
     #[must_use]
     pub fn in_words(&self) -> String {
