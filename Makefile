@@ -8,7 +8,7 @@ export PGSVC_LAB_DIR ?= $(CURDIR)/target/lab
 export PGSVC_VENV ?= $(CURDIR)/target/venv
 export PATH := $(PGSVC_VENV)/bin:$(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help build tools rust demo demo-stop test lint unit ansible-test role-readme collection dist cluster-test size vip drill bench-converge bench-reload screens clean
+.PHONY: help build tools rust demo demo-stop test lint unit ansible-test role-readme collection dist cluster-test size vip drill bench-converge bench-reload screens states clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -77,6 +77,10 @@ vip: build ## virtual addresses on machines with kernels of their own: who holds
 screens: build ## the screens in the README: a cluster, a failover, 'verify --watch' on a terminal
 	lab/lab install
 	docs/screens/run
+
+states: build ## the simulation beside real HAProxy, directors' checks and a real Patroni, state by state
+	lab/lab install
+	benches/states/run
 
 drill: build ## a switchover and a killed primary on the demo's cluster, as clients see them
 	lab/lab install

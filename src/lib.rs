@@ -19,6 +19,7 @@ pub mod ansible;
 pub mod cli;
 pub mod daemon;
 pub mod error;
+pub mod explain;
 pub mod host;
 pub mod inventory;
 pub mod lint;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::Error;
+use crate::explain::connect;
 use crate::plan::{Action, Command, FileChange, Hand, Plan};
 use crate::request::ResolvedCluster;
 use crate::resolve::ResolvedService;
@@ -263,13 +264,13 @@ fn service(s: &ResolvedService, node: &str, options: &Options) -> Value {
         _ => node.to_owned(),
     };
     let database = options.database.as_deref().unwrap_or("postgres");
-    let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let place = [(host, s.port())];
     json!({
         "listener": s.listener, "address": s.binds.first().map(ToString::to_string), "port": s.port(),
         "role": s.expectation, "members": members,
-        "url": format!("postgres://{bracketed}:{}/{database}", s.port()),
-        "jdbc": format!("jdbc:postgresql://{bracketed}:{}/{database}", s.port()),
-        "dsn": format!("host={host} port={} dbname={database}", s.port()),
+        "url": connect::url("postgres", &place, database),
+        "jdbc": connect::url("jdbc:postgresql", &place, database),
+        "dsn": connect::dsn(&place, database),
     })
 }
 

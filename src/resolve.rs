@@ -13,6 +13,7 @@ mod names;
 mod needs;
 mod scenarios;
 pub mod states;
+pub mod why;
 pub use names::collisions;
 use names::own_name;
 pub use needs::Need;

@@ -26,7 +26,7 @@ use pgsvc::transaction::Transaction;
 use pgsvc::vip::Duty;
 use pgsvc::vip::duty::{self, Groups};
 use serde_json::json;
-use standin::{Doing, Member};
+use standin::Member;
 
 const NOBODY: u32 = 65534;
 
@@ -53,7 +53,7 @@ impl Drop for Node {
 fn members(n: u8, role: impl Fn(u8) -> Role) -> Vec<Member> {
     let mut all: Vec<Member> = (1..=n).map(|i| Member::new(&format!("pg-test-{i}"), i)).collect();
     for (i, m) in (1..).zip(&mut all) {
-        m.set(Doing { state: MemberState::new(role(i)), silent: false });
+        m.set(MemberState::new(role(i)));
     }
     all
 }
@@ -191,7 +191,7 @@ fn it_says_what_its_servers_are_to_nobody_and_to_directors_and_over_a_reload() {
     let mode = std::fs::metadata(node.socket()).unwrap().mode() & 0o777;
     assert_eq!(mode, 0o666);
     // Cut off from all members: the VIP is given up; one service with one server is enough to take it.
-    let dead = |role| Doing { state: MemberState { api: false, ..MemberState::new(role) }, silent: false };
+    let dead = |role| MemberState { api: false, ..MemberState::new(role) };
     all[0].set(dead(Role::Primary));
     within(10, "the primary is down", || standin::hear(node.ports["primary"]).is_empty());
     assert_eq!(node.asked(), [0, 0]);
@@ -199,7 +199,7 @@ fn it_says_what_its_servers_are_to_nobody_and_to_directors_and_over_a_reload() {
     within(10, "it says that it does not serve", || node.asked() == [1, 1]);
     let said = node.check(&format!("http://{}/", node.word)).1;
     assert_eq!(said, format!("pgsvc check: http://{}/: HTTP status 503, expected 200\n", node.word));
-    all[1].set(Doing { state: MemberState::new(Role::Replica), silent: false });
+    all[1].set(MemberState::new(Role::Replica));
     within(10, "it serves again", || node.asked() == [0, 0]);
     // Reloads while it is asked: the old worker's last word and the new one's first are both good.
     let (stop, pid) = (AtomicBool::new(false), node.pid());

@@ -201,10 +201,47 @@ pub struct VerifyArgs {
     pub metrics: Option<PathBuf>,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExplainFormat {
+    Table,
+    Json,
+    Mermaid,
+    Dot,
+    Svg,
+}
+
 #[derive(Args)]
 pub struct ExplainArgs {
-    #[command(flatten)]
-    pub source: Source,
+    /// Inventory file or directory (with group_vars and host_vars), or - for `ansible-inventory --list` on stdin
+    #[arg(short, long, value_name = "INVENTORY")]
+    pub inventory: Option<PathBuf>,
+    /// Only this cluster; may be given again
+    #[arg(short, long = "cluster", value_name = "CLUSTER")]
+    pub clusters: Vec<String>,
+    /// Only the clusters that this host of the inventory carries
+    #[arg(long, value_name = "NAME")]
+    pub host: Option<String>,
+    /// How results are printed; mermaid, dot and svg draw ports, tiers and members
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: ExplainFormat,
+    /// Why a member has its place in a service, and its lines for HAProxy; MEMBER is a pg_seq or an instance
+    #[arg(long, num_args = 2, value_names = ["SERVICE", "MEMBER"], conflicts_with_all = ["connect", "state"])]
+    pub why: Vec<String>,
+    /// Connection strings, as a pg_service.conf: URL, JDBC and libpq stand above each section
+    #[arg(long, value_name = "SERVICE", num_args = 0..=1, conflicts_with = "state")]
+    pub connect: Option<Option<String>>,
+    /// Where ports lead in a state of the members: primary=3,down=1,lag:2=64MB; help prints all words
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<String>,
+    /// Whose word counts for a member's role: patroni (live) or inventory
+    #[arg(long, value_name = "SOURCE", value_parser = ["patroni", "inventory"])]
+    pub role_source: Option<String>,
+    /// A directory with templates that take the place of the built-in ones
+    #[arg(long, value_name = "DIR")]
+    pub templates: Option<PathBuf>,
+    /// With --state: why each other member does not serve
+    #[arg(short, long)]
+    pub verbose: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -292,6 +329,14 @@ pub fn request(node: &Node<'_>, files: &dyn System, s: &Source, flags: &Flags) -
 /// # Errors
 /// What is wrong with the inventory.
 pub fn offline_model(files: &dyn System, s: &Source) -> Result<Model, Errors> {
+    request::model_apart(offline_request(files, s)?)
+}
+
+/// The same, not yet judged.
+///
+/// # Errors
+/// What is wrong with the inventory.
+pub fn offline_request(files: &dyn System, s: &Source) -> Result<Request, Errors> {
     let mut flags = Flags::default();
     flags.source(s);
     let path = s
@@ -309,5 +354,5 @@ pub fn offline_model(files: &dyn System, s: &Source) -> Result<Model, Errors> {
             .into());
     }
     let who = Identity { hostname: files.hostname().unwrap_or_default(), addresses: Vec::new() };
-    request::model_apart(request::from_inventory(&inventory, s.host.as_deref(), &who, &clusters, &flags.0)?)
+    request::from_inventory(&inventory, s.host.as_deref(), &who, &clusters, &flags.0)
 }

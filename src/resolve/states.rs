@@ -1,15 +1,17 @@
 //! Who serves a port in a given state of the members: the promise that every load balancer has to keep. By the resolved
 //! tiers, and by Patroni's own rules for what an endpoint answers. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use super::Need;
 
-use serde::Serialize;
-
-use super::{Need, ResolvedService, Tier};
+mod lead;
+mod size;
+mod words;
+pub use lead::{Lead, lead, serving};
+pub use size::size;
+pub use words::{States, WORDS, member, parse};
 
 /// What a member is to Patroni. The first and the last hold the leader's lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     Primary,
     Replica,
@@ -20,22 +22,26 @@ pub enum Role {
 }
 
 /// A member as its load balancers would find it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberState {
     pub role: Role,
+    /// The node runs and can be reached.
+    pub on: bool,
     /// Patroni's API answers.
     pub api: bool,
+    /// It does not answer, and takes connections nevertheless.
+    pub silent: bool,
     /// PostgreSQL runs, as Patroni sees it.
     pub running: bool,
     /// Bytes behind the leader.
     pub lag: u64,
     pub noloadbalance: bool,
     /// Patroni's tags, as text.
-    pub tags: BTreeMap<String, String>,
+    pub tags: Vec<(String, String)>,
     /// Ports that take no connections, the API's aside.
-    pub closed: BTreeSet<u16>,
-    /// What other endpoints than Patroni's answer, by port; one that is not named does not answer.
-    pub others: BTreeMap<u16, u16>,
+    pub closed: Vec<u16>,
+    /// What other endpoints than Patroni's answer, by port; one that is not named answers as is wanted.
+    pub others: Vec<(u16, u16)>,
 }
 
 impl MemberState {
@@ -44,14 +50,22 @@ impl MemberState {
     pub fn new(role: Role) -> Self {
         Self {
             role,
+            on: true,
             api: true,
+            silent: false,
             running: true,
             lag: 0,
             noloadbalance: false,
-            tags: BTreeMap::new(),
-            closed: BTreeSet::new(),
-            others: BTreeMap::new(),
+            tags: Vec::new(),
+            closed: Vec::new(),
+            others: Vec::new(),
         }
+    }
+
+    /// What one who asks Patroni hears; `None` where nobody answers.
+    #[must_use]
+    pub fn says(&self, url: &str) -> Option<u16> {
+        (self.on && self.api).then(|| self.answer(url))
     }
 
     /// The code that Patroni answers to `OPTIONS`, as HAProxy asks, and to `GET` of every health endpoint. It looks for
@@ -98,23 +112,42 @@ impl MemberState {
 
     /// Running as a standby, not too far behind, and not taken out of balancing.
     fn is_replica(&self, query: &str) -> bool {
-        let most = parameters(query).find(|(k, _)| *k == "lag").and_then(|(_, v)| bytes(v));
+        let most = parameters(query).find(|(k, _)| *k == "lag").and_then(|(_, v)| size(v));
         let standby = matches!(self.role, Role::Replica | Role::SyncStandby);
-        standby && self.running && !self.noloadbalance && most.is_none_or(|most| self.lag <= most)
+        standby
+            && self.running
+            && !self.noloadbalance
+            && most.is_none_or(|most| i64::try_from(self.lag).is_ok_and(|lag| lag <= most))
     }
 
     fn has_tags(&self, query: &str) -> bool {
         let wanted = parameters(query).filter_map(|(k, v)| Some((k.strip_prefix("tag_")?, v)));
-        wanted.into_iter().all(|(k, v)| self.tags.get(k).is_some_and(|own| own == v))
+        wanted.into_iter().all(|(k, v)| self.tags.iter().any(|(own, value)| own == k && value == v))
     }
 
-    fn holds(&self, need: &Need, patroni_port: u16) -> bool {
+    /// What another endpoint than Patroni's is said to answer.
+    #[must_use]
+    pub fn other(&self, port: u16) -> Option<u16> {
+        self.others.iter().find(|(p, _)| *p == port).map(|(_, code)| *code)
+    }
+
+    /// Why a condition does not hold; `None` where it does.
+    fn lacks(&self, need: &Need, patroni_port: u16) -> Option<String> {
         match need {
-            Need::Http { port, path, code, .. } if *port == patroni_port => {
-                self.api && self.answer(path) == *code
+            _ if !self.on => Some("it is down".into()),
+            Need::Http { port, path, code, .. } if *port == patroni_port => match self.answer(path) {
+                _ if !self.api => Some("Patroni's API does not answer".into()),
+                said if said == *code => None,
+                said => Some(format!("Patroni answers {said} to {path}, and {code} is wanted")),
+            },
+            Need::Http { port, path, code, .. } => match self.other(*port).unwrap_or(*code) {
+                _ if self.closed.contains(port) => Some(format!("nobody answers on port {port}")),
+                said if said == *code => None,
+                said => Some(format!("port {port} answers {said} to {path}, and {code} is wanted")),
+            },
+            Need::Tcp { port } => {
+                self.closed.contains(port).then(|| format!("port {port} takes no connections"))
             }
-            Need::Http { port, code, .. } => self.others.get(port) == Some(code),
-            Need::Tcp { port } => !self.closed.contains(port),
         }
     }
 }
@@ -123,94 +156,5 @@ fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
     query.split('&').filter_map(|p| p.split_once('='))
 }
 
-/// A number of bytes with PostgreSQL's units, as Patroni reads one; a fraction of a byte does not count.
-fn bytes(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at_checked(end)?;
-    let shift = match unit.trim() {
-        "" | "B" => 0,
-        "kB" => 10,
-        "MB" => 20,
-        "GB" => 30,
-        "TB" => 40,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(1 << shift)
-}
-
-/// Who serves the service: the active tier, and the backup tier while that is empty. A member without weight serves
-/// nobody; one whose state is not known serves nobody. Of a guarded service, nobody serves while two would.
-#[must_use]
-pub fn serving(service: &ResolvedService, states: &BTreeMap<String, MemberState>) -> BTreeSet<String> {
-    let tier = |tier: Tier| -> BTreeSet<String> {
-        let members = service.tier(tier).into_iter().filter(|(m, when)| {
-            let state = states.get(&m.instance);
-            m.weight > 0
-                && state
-                    .is_some_and(|s| service.needs(m, *when).iter().all(|need| s.holds(need, m.patroni_port)))
-        });
-        members.map(|(m, _)| m.instance.clone()).collect()
-    };
-    let active = tier(Tier::Active);
-    if service.guarded && active.len() > 1 {
-        return BTreeSet::new();
-    }
-    if active.is_empty() { tier(Tier::Backup) } else { active }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_endpoint_answers_by_role_as_patroni_does() {
-        let of = |role| MemberState::new(role);
-        // Primary, replica, synchronous standby, leader of a standby cluster.
-        for (path, codes) in [
-            ("/", [200, 503, 503, 503]),
-            ("/primary", [200, 503, 503, 503]),
-            ("/master", [200, 503, 503, 503]),
-            ("/read-write", [200, 503, 503, 503]),
-            ("/leader", [200, 503, 503, 200]),
-            ("/standby-leader", [503, 503, 503, 200]),
-            ("/standby_leader", [503, 503, 503, 200]),
-            ("/replica", [503, 200, 200, 503]),
-            ("/read-only", [200, 200, 200, 200]),
-            ("/health", [200, 200, 200, 200]),
-            ("/sync", [503, 503, 200, 503]),
-            ("/synchronous", [503, 503, 200, 503]),
-            ("/asynchronous", [503, 200, 503, 503]),
-            ("/read-only-sync", [200, 503, 200, 200]),
-            ("/metrics", [503, 503, 503, 503]),
-        ] {
-            let all = [Role::Primary, Role::Replica, Role::SyncStandby, Role::StandbyLeader];
-            assert_eq!(all.map(|r| of(r).answer(path)), codes, "{path}");
-        }
-    }
-
-    #[test]
-    fn lag_tags_and_a_stopped_server_count_for_standbys_alone() {
-        let mut standby = MemberState::new(Role::Replica);
-        standby.lag = 16 << 20;
-        let mut primary = MemberState::new(Role::Primary);
-        primary.lag = 16 << 20;
-        for (lag, code) in [("16MB", 200), ("16777215", 503), ("1GB", 200), ("16383kB", 503), ("soon", 200)] {
-            let ask = |state: &MemberState, path: &str| state.answer(&format!("{path}?lag={lag}"));
-            assert_eq!((ask(&standby, "/replica"), ask(&standby, "/read-only")), (code, code), "{lag}");
-            assert_eq!((ask(&primary, "/read-only"), ask(&standby, "/health")), (200, 200));
-        }
-        assert_eq!(standby.answer("/replica?tag_rack=a"), 503);
-        standby.tags.insert("rack".into(), "a".into());
-        assert_eq!(
-            (standby.answer("/replica?tag_rack=a"), standby.answer("/replica?tag_rack=b")),
-            (200, 503)
-        );
-        assert_eq!(primary.answer("/primary?tag_rack=a"), 200);
-        standby.noloadbalance = true;
-        assert_eq!((standby.answer("/replica"), standby.answer("/read-only")), (503, 503));
-        assert_eq!(standby.answer("/health"), 200);
-        standby = MemberState { running: false, ..MemberState::new(Role::Replica) };
-        assert_eq!((standby.answer("/replica"), standby.answer("/health")), (503, 503));
-    }
-}
+mod tests;

@@ -57,20 +57,32 @@ impl Proxy {
         Self { child: command.spawn().unwrap(), sys, dir, ports }
     }
 
-    /// Each server's status.
+    /// Each server's status, and how often it went down.
     fn view(&self) -> Vec<String> {
         let ask =
             self.sys.ask_unix(&self.dir.path().join("admin"), b"show stat -1 4 -1\n", Duration::from_secs(2));
         let text = String::from_utf8(ask.unwrap_or_default()).unwrap();
         let row = |l: &str| {
             let columns: Vec<&str> = l.split(',').collect();
-            Some([*columns.first()?, *columns.get(1)?, *columns.get(17)?].join(" "))
+            Some([*columns.first()?, *columns.get(1)?, *columns.get(17)?, *columns.get(22)?].join(" "))
         };
         text.lines().skip(1).filter_map(row).collect()
     }
 
-    /// Waits until what it believes has been the same for longer than any check takes.
-    pub fn settle(&self) {
+    /// Looks at something while what it believes does not change: on a busy machine, a check may well come too late.
+    pub fn still<T>(&self, look: impl Fn() -> T) -> T {
+        for _ in 0..10 {
+            let before = self.settle();
+            let seen = look();
+            if self.view() == before {
+                return seen;
+            }
+        }
+        panic!("HAProxy changes its mind again and again: {:?}", self.view());
+    }
+
+    /// Waits until what it believes has been the same for longer than any check takes, and says what that is.
+    fn settle(&self) -> Vec<String> {
         let (begin, mut view, mut since) = (Instant::now(), Vec::new(), Instant::now());
         while view.is_empty() || since.elapsed() < Duration::from_millis(700) {
             assert!(begin.elapsed() < Duration::from_secs(30), "HAProxy never settles: {view:?}");
@@ -80,6 +92,7 @@ impl Proxy {
                 (view, since) = (now, Instant::now());
             }
         }
+        view
     }
 
     /// Who answers through a service's port, by many connections.

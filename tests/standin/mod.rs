@@ -70,39 +70,31 @@ impl Drop for Door {
     }
 }
 
-/// What a member does.
-#[derive(Clone)]
-pub struct Doing {
-    pub state: MemberState,
-    /// The API takes connections and never answers.
-    pub silent: bool,
-}
-
 pub struct Member {
     pub name: String,
     pub ip: Ipv4Addr,
-    doing: Arc<Mutex<Doing>>,
+    state: Arc<Mutex<MemberState>>,
     doors: BTreeMap<u16, Door>,
 }
 
 impl Member {
     pub fn new(name: &str, n: u8) -> Self {
         let state = MemberState::new(Role::Replica);
-        let doing = Arc::new(Mutex::new(Doing { state: state.clone(), silent: false }));
-        let mut member = Self { name: name.to_owned(), ip: ip(n), doing, doors: BTreeMap::new() };
-        member.set(Doing { state, silent: false });
+        let shared = Arc::new(Mutex::new(state.clone()));
+        let mut member = Self { name: name.to_owned(), ip: ip(n), state: shared, doors: BTreeMap::new() };
+        member.set(state);
         member
     }
 
-    pub fn set(&mut self, doing: Doing) {
-        let (state, silent) = (doing.state.clone(), doing.silent);
-        *self.doing.lock().unwrap() = doing;
+    pub fn set(&mut self, state: MemberState) {
+        let open = |port: u16| state.on && !state.closed.contains(&port);
         let wanted = [
-            (POSTGRES, !state.closed.contains(&POSTGRES)),
-            (POOLER, !state.closed.contains(&POOLER)),
-            (PATRONI, state.api || silent),
-            (EXPORTER, state.others.contains_key(&EXPORTER)),
+            (POSTGRES, open(POSTGRES)),
+            (POOLER, open(POOLER)),
+            (PATRONI, state.on && (state.api || state.silent)),
+            (EXPORTER, open(EXPORTER)),
         ];
+        *self.state.lock().unwrap() = state;
         for (port, open) in wanted {
             if !open {
                 self.doors.remove(&port);
@@ -113,7 +105,7 @@ impl Member {
     }
 
     fn door(&self, port: u16) -> Door {
-        let (name, doing) = (self.name.clone(), Arc::clone(&self.doing));
+        let (name, state) = (self.name.clone(), Arc::clone(&self.state));
         let addr = SocketAddr::new(IpAddr::V4(self.ip), port);
         Door::open(addr, move |mut peer| {
             if port == POSTGRES || port == POOLER {
@@ -128,15 +120,15 @@ impl Member {
                 text += &String::from_utf8_lossy(&request[..n]);
             }
             let Some(path) = text.split_whitespace().nth(1) else { return };
-            let Doing { state, silent } = doing.lock().unwrap().clone();
-            if silent && port == PATRONI {
+            let state = state.lock().unwrap().clone();
+            if state.silent && port == PATRONI {
                 // Until the one who asks gives up.
                 let _ = peer.read(&mut request);
                 return;
             }
             let code = match port {
                 PATRONI => state.answer(path),
-                _ => state.others.get(&port).copied().unwrap_or(503),
+                _ => state.other(port).unwrap_or(200),
             };
             let _ = peer.write_all(format!("HTTP/1.0 {code} X\r\n\r\n").as_bytes());
         })
@@ -145,6 +137,13 @@ impl Member {
 
 /// An inventory's members of `pg-test`, at the stand-ins' places: role, and what else is said of each.
 pub fn cluster(roles: &[(&str, Value)], shared: &Value) -> Cluster {
+    let hosts = hosts(roles, shared);
+    let view: Vec<_> = hosts.iter().map(|(n, v)| (n.as_str(), v)).collect();
+    build("pg-test", &view, &Overrides::default()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// The same members as hosts with their variables.
+pub fn hosts(roles: &[(&str, Value)], shared: &Value) -> Vec<(String, Vars)> {
     let one = |(i, (role, own)): (usize, &(&str, Value))| {
         let n = u8::try_from(i + 1).unwrap();
         let mut vars = json!({"pg_cluster": "pg-test", "pg_seq": n, "pg_role": role, "ansible_host": ip(n).to_string(),
@@ -154,9 +153,7 @@ pub fn cluster(roles: &[(&str, Value)], shared: &Value) -> Cluster {
         }
         (format!("node-{n}"), vars.as_object().unwrap().clone())
     };
-    let hosts: Vec<(String, Vars)> = roles.iter().enumerate().map(one).collect();
-    let view: Vec<_> = hosts.iter().map(|(n, v)| (n.as_str(), v)).collect();
-    build("pg-test", &view, &Overrides::default()).unwrap_or_else(|e| panic!("{e}"))
+    roles.iter().enumerate().map(one).collect()
 }
 
 /// HAProxy's checks as fast as a test needs them: only times change.
