@@ -94,6 +94,7 @@ postgresql:
     - local replication postgres peer
     - host all all 127.0.0.1/32 scram-sha-256
     - host all all $NET.0/24 scram-sha-256$client
+    - host replication replicator 127.0.0.1/32 scram-sha-256
     - host replication replicator $NET.0/24 scram-sha-256
   basebackup:
     checkpoint: fast
