@@ -33,7 +33,7 @@ demo: build ## the main job on a real three-node cluster: play, verified ports, 
 demo-stop: ## ends the demo's cluster
 	lab/lab down
 
-test: tools build lint unit size ansible-test cluster-test ## everything CI runs
+test: tools build lint unit size ansible-test cluster-test molecule-test ## everything CI runs
 	@echo "all tests passed"
 
 lint: rust ## format and clippy, warnings are errors
@@ -61,6 +61,14 @@ dist: build ## the release: binary, collection, .deb, .rpm, bill of materials, c
 
 cluster-test: build ## the promises, on a real cluster
 	tests/cluster/run
+
+.PHONY: molecule molecule-test
+molecule: build ## all molecule scenarios on virtual machines, with their times (PGSVC_MACHINES=container: faster)
+	molecule/run
+
+# Containers, but for the directors: machines with a kernel of their own take several times as long.
+molecule-test: build
+	PGSVC_MACHINES=container molecule/run default vip
 
 bench-converge: build ## the play beside a role with upstream's steps, on the same nodes
 	lab/lab install

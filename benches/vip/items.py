@@ -80,7 +80,7 @@ def switched(name, path, address, holders, counts):
 
 def crashed(name, path, address, holders, counts):
     note('kill -9 of the primary')
-    kill = 'kill -9 $(head -1 /var/lib/postgresql/15/main/postmaster.pid)'
+    kill = 'kill -9 $(head -1 /var/lib/postgresql/15/pg-test/postmaster.pid)'
     return rows_of('kill -9 of the primary', measured(f'{name}-crash', path, address, holders, counts,
                                                       lambda: on(lab('leader').strip(), kill)), True)
 

@@ -44,32 +44,39 @@ cluster_streams() {
 }
 
 cluster_await() {
-    if has_vm; then note "waiting until the cluster streams"; fi
-    until_true "$(if has_vm; then echo "$VM_PATIENCE"; else echo 90; fi)" "the cluster streams" cluster_streams
+    if has_vm; then note "waiting until $CLUSTER streams"; fi
+    until_true "$(if has_vm; then echo "$VM_PATIENCE"; else echo 90; fi)" "$CLUSTER streams" cluster_streams
 }
 
-cluster_table() {
-    local node role state timeline lag
+lab_table() {
+    local node
     printf '%-7s %-13s %-5s %-8s %-8s %-9s %s\n' NODE ADDRESS SEQ PG_ROLE NOW STATE LAG
-    while read -r node role state timeline lag; do
-        printf '%-7s %-13s %-5s %-8s %-8s %-9s %s\n' "$node" "$(address_of "$node")" "$(node_field "$node" 4)" \
-            "$(node_field "$node" 5)" "$role" "$state" "$lag"
-    done < <(cluster_view)
+    of_every_cluster cluster_table
     for node in $(nodes '$3 == "lb"'); do
         printf '%-7s %-13s %-5s %-8s %-8s %-9s %s\n' "$node" "$(address_of "$node")" - lb - - -
     done
 }
+cluster_table() {
+    local node role state timeline lag
+    while read -r node role state timeline lag; do
+        printf '%-7s %-13s %-5s %-8s %-8s %-9s %s\n' "$node" "$(address_of "$node")" "$(node_field "$node" 4)" \
+            "$(node_field "$node" 5)" "$role" "$state" "$lag"
+    done < <(cluster_view)
+}
 
 # cluster_switchover [TARGET]: to TARGET, or to the first other node that may lead.
 cluster_switchover() {
-    local target=${1:-} leader
+    local target=${1:-} leader node CLUSTER=$CLUSTER
+    if [[ -n $target ]]; then
+        need_node "$target"
+        CLUSTER=$(cluster_of "$target")
+    fi
     leader=$(cluster_leader)
-    [[ -n $leader ]] || die "the cluster has no leader now"
+    [[ -n $leader ]] || die "$CLUSTER has no leader now"
     if [[ -z $target ]]; then
-        target=$(nodes "\$3 == \"pg\" && \$5 != \"offline\" && \$1 != \"$leader\"" | head -1)
+        target=$(for node in $(pg_nodes); do [[ $node == "$leader" || $(node_field "$node" 5) == offline ]] || echo "$node"; done | head -1)
         [[ -n $target ]] || die "no other node may lead"
     fi
-    need_node "$target"
     if [[ $leader == "$target" ]]; then
         say "$target leads already"
         return

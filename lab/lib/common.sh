@@ -6,7 +6,9 @@ REPO=$(cd "$LAB_HOME/.." && pwd)
 BASE=$(mkdir -p "${PGSVC_LAB_DIR:-$REPO/target/lab}" && cd "${PGSVC_LAB_DIR:-$REPO/target/lab}" && pwd)
 VENV=${PGSVC_VENV:-$REPO/target/venv}
 
-CLUSTER=pg-test
+FIRST=pg-test
+SECOND=pg-test2
+CLUSTER=$FIRST # of which one a verb speaks; --cluster names the other
 NET=10.10.10
 CONTROLLER=$NET.1
 CLIENT_NET=10.10.20
@@ -88,9 +90,15 @@ claim() {
 is_up() { [[ -e $LAB/up ]]; }
 need_up() { is_up || die "lab '$NAME' is not up: run 'lab up' first"; }
 
-# The nodes of the lab, as `up` wrote them: NAME ADDRESS KIND SEQ ROLE [vm]
+# The nodes of the lab, as `up` wrote them: NAME ADDRESS KIND SEQ ROLE [vm|-] [CLUSTER, where it is not the first]
 nodes() { awk "${1:-1}"' {print $1}' "$LAB/nodes.txt"; }
-pg_nodes() { nodes '$3 == "pg"'; }
+pg_nodes() { nodes "\$3 == \"pg\" && (\$7 == \"\" ? \"$FIRST\" : \$7) == \"$CLUSTER\""; }
+clusters() { echo "$FIRST"; nodes '$7 != ""' | while read -r node; do node_field "$node" 7; done | sort -u; }
+# of_every_cluster COMMAND…: with CLUSTER set to each of them.
+of_every_cluster() {
+    local CLUSTER
+    for CLUSTER in $(clusters); do "$@"; done
+}
 node_field() { awk -v node="$1" -v field="$2" '$1 == node {print $field}' "$LAB/nodes.txt" 2>/dev/null || true; }
 address_of() { node_field "$1" 2; }
 node_at() { awk -v address="$1" '$2 == address {print $1}' "$LAB/nodes.txt"; }

@@ -1,15 +1,19 @@
 # shellcheck shell=bash
 # What makes a node a member of the cluster: the configuration of its etcd and its Patroni.
 
-# The nodes that carry etcd: three, or one where there are not three.
+# The nodes that carry etcd, for all clusters: three, or one where there are not three.
 etcd_nodes() {
     local all
-    mapfile -t all < <(pg_nodes)
+    mapfile -t all < <(nodes '$3 == "pg"')
     if ((${#all[@]} >= 3)); then echo "${all[@]:0:3}"; else echo "${all[0]}"; fi
 }
 
-member_name() { echo "$CLUSTER-$(node_field "$1" 4)"; }
-node_of_member() { nodes "\$3 == \"pg\" && \"$CLUSTER-\" \$4 == \"$1\""; }
+cluster_of() {
+    local named
+    named=$(node_field "$1" 7)
+    echo "${named:-$FIRST}"
+}
+member_name() { echo "$(cluster_of "$1")-$(node_field "$1" 4)"; }
 
 member_etcd() {
     local node=$1 address peer peers=()
@@ -28,7 +32,7 @@ ETCD_INITIAL_CLUSTER_STATE=new
 EOF
 }
 
-# Only the first node knows how to make a new cluster, so it is always the first primary.
+# Only a cluster's first node knows how to make a new cluster, so it is always the first primary.
 member_bootstrap() {
     cat <<EOF
 bootstrap:
@@ -60,7 +64,7 @@ member_config() {
     if [[ $(node_field "$node" 5) == offline ]]; then nofailover=true; fi
     if has_client; then client=$'\n'"    - host all all $CLIENT_NET.0/24 scram-sha-256"; fi
     cat <<EOF
-scope: $CLUSTER
+scope: $(cluster_of "$node")
 namespace: /pg/
 name: $(member_name "$node")
 restapi:
@@ -74,7 +78,7 @@ EOF
 postgresql:
   listen: 0.0.0.0:5432
   connect_address: $address:5432
-  data_dir: /var/lib/postgresql/15/$CLUSTER
+  data_dir: /var/lib/postgresql/15/$(cluster_of "$node")
   bin_dir: /usr/lib/postgresql/15/bin
   pgpass: /var/lib/postgresql/.pgpass.patroni
   authentication:
@@ -90,6 +94,7 @@ postgresql:
     - local replication postgres peer
     - host all all 127.0.0.1/32 scram-sha-256
     - host all all $NET.0/24 scram-sha-256$client
+    - host replication replicator 127.0.0.1/32 scram-sha-256
     - host replication replicator $NET.0/24 scram-sha-256
   basebackup:
     checkpoint: fast

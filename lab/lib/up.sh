@@ -1,31 +1,38 @@
 # shellcheck shell=bash
 # From nothing to a cluster that streams, and back.
 
-# up_plan NODES BALANCERS VM: the nodes of the lab, one a line; VM is all, lb or nothing.
+# up_plan NODES BALANCERS VM SECOND: the nodes of the lab, one a line; VM is all, lb or nothing.
 up_plan() {
-    local n role pg='' lb=''
+    local n role pg='' lb='' other
     case $3 in all) pg=' vm' lb=' vm' ;; lb) lb=' vm' ;; esac
     for ((n = 1; n <= $1; n++)); do
         case $n in 1) role=primary ;; 3) role=offline ;; *) role=replica ;; esac
         echo "node$n $NET.$((10 + n)) pg $n $role$pg"
     done
+    other=${pg:- -}
+    for ((n = 1; n <= $4; n++)); do
+        case $n in 1) role=primary ;; *) role=replica ;; esac
+        echo "node$(($1 + n)) $NET.$((10 + $1 + n)) pg $n $role$other $SECOND"
+    done
     for ((n = 1; n <= $2; n++)); do echo "lb$n $NET.$((20 + n)) lb - -$lb"; done
 }
 
 verb_up() {
-    local count=3 balancers=0 vm='' client=0 node plan
+    local count=3 balancers=0 vm='' client=0 second=0 node plan
     while (($#)); do
         case $1 in
         --nodes) count=${2:-} && shift 2 ;;
         --lb) balancers=${2:-} && shift 2 ;;
+        --second) second=${2:-} && shift 2 ;;
         --vm) vm=${2:-} && client=1 && shift 2 ;;
         --client) client=1 && shift ;;
         *) die "up does not know '$1'" ;;
         esac
     done
     [[ $count =~ ^[1-9]$ && $balancers =~ ^[0-9]$ ]] || die "--nodes takes 1 to 9, --lb 0 to 9"
+    [[ $second =~ ^[0-9]$ && $((count + second)) -le 9 ]] || die "--second takes 0 to $((9 - count)): nine members in all"
     [[ $vm =~ ^(|all|lb)$ ]] || die "--vm takes 'all' or 'lb', not '$vm'"
-    plan=$(up_plan "$count" "$balancers" "$vm")
+    plan=$(up_plan "$count" "$balancers" "$vm" "$second")
     need_tool systemd-nspawn
     lock
     claim
@@ -36,7 +43,7 @@ verb_up() {
         done
     fi
     if is_up; then up_again "$plan" "$client"; else up_anew "$plan" "$client"; fi
-    cluster_table
+    lab_table
 }
 
 # up_again PLAN CLIENT: the lab is up; what is off in it boots.
@@ -46,7 +53,7 @@ up_again() {
     [[ $1 == "$(cat "$LAB/nodes.txt")" && $2 == "$client" ]] ||
         die "lab '$NAME' is up with other nodes ($(nodes | xargs)$(if has_vm; then echo ", machines: $(nodes '$6 == "vm"' | xargs)"; fi)) or another network: run 'lab down' first"
     nodes_revive
-    cluster_await
+    of_every_cluster cluster_await
     say "lab '$NAME' is up"
 }
 
@@ -67,7 +74,7 @@ up_anew() {
     net_up
     for node in $(nodes); do node_prepare "$node"; done
     nodes_revive
-    cluster_await
+    of_every_cluster cluster_await
     touch "$LAB/up"
     say "lab '$NAME' is up ($((($(now) - began) / 100)) s)"
 }
