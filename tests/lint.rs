@@ -78,17 +78,19 @@ fn what_the_pages_show_is_clean() {
 
 #[test]
 fn the_labs_inventory_is_clean() {
+    let dir = tempfile::TempDir::new().unwrap();
     let script = r#"
         set -euo pipefail
-        CLUSTER=pg-test KEY=/k SOCKETS=/s
-        nodes() { case $1 in *pg*) echo node1 node2 node3;; *lb*) echo lb1;; esac; }
-        address_of() { case $1 in lb1) echo 10.10.10.20;; *) echo "10.10.10.1${1#node}";; esac; }
-        node_field() { if [[ $2 == 4 ]]; then echo "${1#node}"; else case $1 in node1) echo primary;; node2) echo replica;; *) echo offline;; esac; fi; }
-        MONITOR_USER=$(sed -n 's/^MONITOR_USER=\([^ ]*\).*/\1/p' lab/lib/common.sh)
-        MONITOR_PASSWORD=$(sed -n 's/^MONITOR_PASSWORD=\([^ ]*\).*/\1/p' lab/lib/common.sh)
+        export PGSVC_LAB_DIR=$1
+        source lab/lib/common.sh
         source lab/lib/inventory.sh
+        choose lint
+        mkdir -p "$LAB"
+        printf '%s\n' 'node1 10.10.10.11 pg 1 primary' 'node2 10.10.10.12 pg 2 replica' \
+            'node3 10.10.10.13 pg 3 offline' 'lb1 10.10.10.21 lb' >"$LAB/nodes.txt"
         inventory"#;
-    let output = Command::new("bash").args(["-c", script]).current_dir(ROOT).output().unwrap();
+    let output =
+        Command::new("bash").args(["-c", script, "bash"]).arg(dir.path()).current_dir(ROOT).output().unwrap();
     assert!(output.status.success(), "{}", err(&output));
     let text = out(&output);
     assert!(text.contains("node3: {ansible_host: 10.10.10.13, pg_seq: 3, pg_role: offline}"), "{text}");
