@@ -1,8 +1,8 @@
 //! `verify --watch`: looks at HAProxy's sessions again and again, and with `--fix` cuts what `verify::stray` says and tells
 //! HAProxy of a new leader. Which session goes is not decided here, nor how it is asked for.
 //!
-//! A look is one `show stat`, one `show proc` and, with `--fix`, a question to each member; the sessions of an old worker
-//! are listed when it is first seen, and the members' roles are asked only where HAProxy's view makes some doubtful. What is remembered is a matter of speed and of
+//! A look is one `show stat` and one `show proc`; the sessions of an old worker are listed when it is first seen, and
+//! members are asked only where HAProxy's view makes some of them doubtful. What is remembered is a matter of speed and of
 //! how long a drained session has had: a watch that begins anew loses nothing else.
 
 mod follow;
@@ -21,7 +21,7 @@ use crate::verify::deadline::Deadline;
 use crate::verify::stats::{self, Process, ProxyRow, Via};
 use crate::verify::stray::{Place, Stray, Waiting, Worker, busy_places, groups, suspects};
 
-use follow::{Follow, OFTEN};
+use follow::Follow;
 pub use said::Event;
 use said::Voice;
 
@@ -66,11 +66,7 @@ pub fn watch(node: &Node<'_>, wanted: Wanted, say: &mut dyn FnMut(&Event)) -> Re
             w.voice.say(Event::Replaced);
             return Ok(());
         }
-        let wait = match w.model.is_some() {
-            true if w.follow.is_moving() => OFTEN.min(w.wanted.interval),
-            true => w.wanted.interval,
-            false => NOTHING.max(w.wanted.interval),
-        };
+        let wait = if w.model.is_some() { w.wanted.interval } else { NOTHING.max(w.wanted.interval) };
         if node.sys.pause(wait) {
             w.voice.say(Event::Ended);
             return Ok(());

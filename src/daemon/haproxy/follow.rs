@@ -37,12 +37,38 @@ impl Mark {
     }
 }
 
-/// The backends whose checks ask for the leader, with nothing else in them: a cheap question, to be asked often.
+/// Why members are to be asked who leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hint {
+    /// A backend for the leader has none, or more than one.
+    Leaderless,
+    /// Some check of HAProxy's began to say otherwise than before: the first of all that ask the same member.
+    Turning,
+}
+
+/// The backends whose checks ask for the leader, where HAProxy's view gives reason to ask; without the rest of what they
+/// check, and `None` where everything is at rest. So a cluster at rest costs no question at all.
 #[must_use]
-pub fn leaders(backends: &[Backend]) -> Vec<Backend> {
-    let mut leaders: Vec<Backend> = backends.iter().filter(|b| b.asks_for_leader()).cloned().collect();
-    leaders.iter_mut().for_each(|b| b.check.retain(|step| step.ask.is_some()));
-    leaders
+pub fn doubtful(backends: &[Backend], rows: &[ProxyRow]) -> Option<(Hint, Vec<Backend>)> {
+    let status = |b: &Backend, s: &Server| server_row(rows, &b.name, &s.name).map(|r| r.status);
+    let turning = |b: &Backend, s: &Server| matches!(status(b, s), Some(Status::GoingUp | Status::GoingDown));
+    let servers = backends.iter().flat_map(|b| b.servers.iter().map(move |s| (b, s)));
+    let hosts: BTreeSet<&str> =
+        servers.filter(|(b, s)| turning(b, s)).map(|(_, s)| s.host.as_str()).collect();
+    let hint = |b: &Backend| {
+        let up = b.servers.iter().filter(|s| status(b, s).is_some_and(Status::serves)).count();
+        let turns = b.servers.iter().any(|s| hosts.contains(s.host.as_str()));
+        if turns { Some(Hint::Turning) } else { (up != 1).then_some(Hint::Leaderless) }
+    };
+    let leading = backends.iter().filter(|b| b.asks_for_leader());
+    let mut found: Vec<(Hint, Backend)> = leading.filter_map(|b| Some((hint(b)?, b.clone()))).collect();
+    found.iter_mut().for_each(|(_, b)| b.check.retain(|step| step.ask.is_some()));
+    let strongest = found.iter().map(|(hint, _)| *hint).max()?;
+    Some((strongest, found.into_iter().map(|(_, b)| b).collect()))
+}
+
+fn server_row<'r>(rows: &'r [ProxyRow], backend: &str, server: &str) -> Option<&'r ProxyRow> {
+    rows.iter().find(|r| r.kind == Kind::Server && r.proxy == backend && r.server == server)
 }
 
 /// Hosts that HAProxy takes for a leader and that are none, or the other way round.
@@ -186,12 +212,29 @@ backend a-replica
         );
     }
 
+    /// Whom HAProxy's view of the four servers gives reason to ask.
+    fn asked_for(haproxy: [&str; 4]) -> Option<(Hint, Vec<(String, usize)>)> {
+        let all = backends(TEXT);
+        let servers = all.iter().flat_map(|b| b.servers.iter().map(move |s| (b, s)));
+        let row =
+            |((b, s), status): ((&Backend, &Server), &str)| format!("{},{},0,{status},2\n", b.name, s.name);
+        let rows: String = servers.zip(haproxy).map(row).collect();
+        let rows = parse_stat(&format!("# pxname,svname,scur,status,type\n{rows}")).unwrap();
+        let (hint, backends) = doubtful(&all, &rows)?;
+        Some((hint, backends.into_iter().map(|b| (b.name, b.check.len())).collect()))
+    }
+
     #[test]
-    fn leaders_are_asked_without_their_ports() {
-        let all = leaders(&backends(TEXT));
-        assert_eq!(
-            all.iter().map(|b| (b.name.as_str(), b.check.len())).collect::<Vec<_>>(),
-            [("a-primary", 1)]
-        );
+    fn a_cluster_at_rest_is_asked_nothing() {
+        assert_eq!(asked_for(["UP", "DOWN", "DOWN", "UP"]), None);
+    }
+
+    #[test]
+    fn the_first_check_that_turns_anywhere_is_reason_to_ask_and_no_port_is_tried() {
+        let primary = || vec![("a-primary".to_owned(), 1)];
+        assert_eq!(asked_for(["UP", "DOWN", "DOWN 1/3", "UP"]), Some((Hint::Turning, primary())));
+        assert_eq!(asked_for(["UP 2/3", "DOWN", "DOWN", "UP"]), Some((Hint::Turning, primary())));
+        assert_eq!(asked_for(["DOWN", "DOWN", "DOWN", "UP"]), Some((Hint::Leaderless, primary())));
+        assert_eq!(asked_for(["UP", "UP", "DOWN", "UP"]), Some((Hint::Leaderless, primary())));
     }
 }

@@ -1,8 +1,8 @@
 //! The leader, asked of the members themselves: when HAProxy has it wrong, HAProxy is told at once what its checks will
-//! find out. What is told is `daemon::haproxy::follow`'s matter.
+//! find out. What is told, and what gives reason to ask, is `daemon::haproxy::follow`'s matter.
 //!
-//! What this costs: one question to each member's health endpoint a look, as every server's own check asks it anyway. When
-//! a role moves, all checks are made for some seconds, and more often.
+//! What this costs: nothing while HAProxy's checks say what they said before. Patroni's API is a slow one, and a failover is
+//! no time to press it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::said::{Event, Voice};
 use super::{ASK, Node};
 use crate::daemon::haproxy::config::{Backend, Server};
-use crate::daemon::haproxy::follow::{Asked, Mark, leaders, marks, moved};
+use crate::daemon::haproxy::follow::{Asked, Hint, Mark, doubtful, marks, moved};
 use crate::run::seed::{self, names, probe};
 use crate::transaction;
 use crate::verify::deadline::Deadline;
@@ -19,27 +19,23 @@ use crate::verify::stats::ProxyRow;
 
 /// All members answer within this time, or are silent.
 const PROBES: Duration = Duration::from_secs(1);
-/// Questions a second that one node asks at most: a thousand clusters are asked less often.
+/// Members a second that one node asks at most: when a thousand clusters turn at once, each is asked less often.
 const RATE: u32 = 200;
 /// How long a member whose part changed is looked after: a demoted one starts again within seconds.
-const WINDOW: Duration = Duration::from_secs(20);
-/// Between two looks while a role moves.
-pub(super) const OFTEN: Duration = Duration::from_millis(250);
-/// Where HAProxy and the members disagree and nothing is to be told (a leader without its pooler), all checks are made
-/// no more often.
-const AGAIN: Duration = Duration::from_secs(2);
+const WINDOW: Duration = Duration::from_secs(10);
+/// Where no check turns, or asking came to nothing (a leader without its pooler), it is asked no more often.
+const AGAIN: Duration = Duration::from_secs(3);
 /// Commands in one line: HAProxy reads at most 16 KiB.
 const LINE: usize = 100;
 
 #[derive(Default)]
 pub(super) struct Follow {
     backends: Vec<Backend>,
-    leaders: Vec<Backend>,
     addresses: BTreeMap<String, IpAddr>,
     /// Hosts whose part as leader changed lately, and when that was seen.
     moved: BTreeMap<String, Duration>,
-    /// When leaders were asked, and when all checks were made without anything to tell.
-    asked: Option<Duration>,
+    /// When members were asked last, and how many; and when that came to nothing.
+    asked: Option<(Duration, usize)>,
     idle: Option<Duration>,
 }
 
@@ -47,51 +43,65 @@ impl Follow {
     /// Reads again what HAProxy loads, and what members' names mean.
     pub fn load(&mut self, node: &Node<'_>) {
         self.backends = seed::loaded(node).into_iter().filter(|b| b.stateful).collect();
-        self.leaders = leaders(&self.backends);
-        let end = Deadline::after(node.sys, PROBES);
-        self.addresses = match self.leaders.is_empty() {
-            true => BTreeMap::new(),
-            false => names::addresses(node, &self.backends, end),
+        self.addresses = match self.backends.iter().any(Backend::asks_for_leader) {
+            true => names::addresses(node, &self.backends, Deadline::after(node.sys, PROBES)),
+            false => BTreeMap::new(),
         };
-    }
-
-    /// Some member's part is changing.
-    pub fn is_moving(&self) -> bool {
-        !self.moved.is_empty()
     }
 
     /// One look; `rows` is HAProxy's view of this moment.
     pub fn look(&mut self, node: &Node<'_>, rows: &[ProxyRow], voice: &mut Voice<'_>) {
         let now = node.sys.now();
         self.moved.retain(|_, at| now.saturating_sub(*at) < WINDOW);
-        if !self.is_due(now) {
+        if self.is_full(now) || !self.is_in_doubt(node, rows, now) {
             return;
-        }
-        self.asked = Some(now);
-        if self.moved.is_empty() {
-            if moved(&ask(node, &self.leaders, &self.addresses), rows).is_empty() {
-                self.idle = None;
-                return;
-            }
-            if self.idle.is_some_and(|at| now.saturating_sub(at) < AGAIN) {
-                return;
-            }
         }
         if transaction::unproven(node.sys, &node.paths.state_dir) {
             return voice.holds();
         }
-        let all = ask(node, &self.backends, &self.addresses);
+        let some = self.concerned();
+        let all = ask(node, &some, &self.addresses);
         self.moved.extend(moved(&all, rows).into_iter().map(|host| (host, now)));
         let marks = marks(&all, rows, &self.moved.keys().cloned().collect());
         self.idle = marks.is_empty().then_some(now);
         tell(node, &marks, voice);
     }
 
-    fn is_due(&self, now: Duration) -> bool {
-        let servers = self.leaders.iter().map(|b| b.servers.len()).max().unwrap_or(0);
-        let hosts = self.addresses.len().max(servers);
-        let pause = Duration::from_secs(1).saturating_mul(u32::try_from(hosts).unwrap_or(u32::MAX)) / RATE;
-        !self.leaders.is_empty() && self.asked.is_none_or(|at| now.saturating_sub(at) >= pause)
+    /// What is asked while roles move: who leads, of all that could; the rest, of those whose part changed.
+    fn concerned(&self) -> Vec<Backend> {
+        if self.moved.is_empty() {
+            return self.backends.clone();
+        }
+        let moves = |s: &Server| self.moved.contains_key(&s.host);
+        let mut some: Vec<Backend> =
+            self.backends.iter().filter(|b| b.servers.iter().any(moves)).cloned().collect();
+        some.iter_mut().filter(|b| !b.asks_for_leader()).for_each(|b| b.servers.retain(moves));
+        some
+    }
+
+    fn is_full(&self, now: Duration) -> bool {
+        let pause = |members: usize| {
+            Duration::from_secs(1).saturating_mul(u32::try_from(members).unwrap_or(u32::MAX)) / RATE
+        };
+        self.asked.is_some_and(|(at, members)| now.saturating_sub(at) < pause(members))
+    }
+
+    /// Whether HAProxy has a leader wrong, by the members' word; asked only where HAProxy's view gives reason to.
+    fn is_in_doubt(&mut self, node: &Node<'_>, rows: &[ProxyRow], now: Duration) -> bool {
+        if !self.moved.is_empty() {
+            return true;
+        }
+        let lately = self.idle.is_some_and(|at| now.saturating_sub(at) < AGAIN);
+        let Some((hint, some)) = doubtful(&self.backends, rows) else { return false };
+        if lately && hint == Hint::Leaderless {
+            return false;
+        }
+        self.asked = Some((now, some.iter().map(|b| b.servers.len()).max().unwrap_or(0)));
+        let wrong = !moved(&ask(node, &some, &self.addresses), rows).is_empty();
+        if !wrong {
+            self.idle = Some(now);
+        }
+        wrong && !lately
     }
 }
 
