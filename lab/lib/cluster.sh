@@ -84,6 +84,7 @@ cluster_switchover() {
     node_ssh "$leader" patronictl -c /etc/patroni/config.yml switchover --force --master "$(member_name "$leader")" \
         --candidate "$(member_name "$target")" "$CLUSTER" </dev/null >"$LAB/switchover.log" 2>&1 ||
         { cat "$LAB/switchover.log" >&2; die "patronictl refused the switchover to $target"; }
-    until_true 60 "$target leads and all replicas stream" cluster_streams "$target"
+    # A postmaster of user-mode-linux takes a second for each new session.
+    until_true "$(has_vm && echo 240 || echo 60)" "$target leads and all replicas stream" cluster_streams "$target"
     say "$target leads (before: $leader)"
 }
