@@ -66,7 +66,7 @@ def rows_of(what, found, may_misroute=False):
     told = sum(sums[port]['sessions'] - sums[port]['failed'] for port in PORTS)
     return [(f'{what}: ports right again after, s', f'{back:.1f}', True),
             ('  longest time without a served session, s', ' '.join(f'{port}: {gaps[port]:.1f}' for port in PORTS), True),
-            ('  misrouted on 5433', f'{wrong["5433"]} of {told}', may_misroute or wrong['5433'] == 0),
+            ('  misrouted on 5433', f'{wrong["5433"]} of {told} on both ports', may_misroute or wrong['5433'] == 0),
             ('  on 5434', f'{wrong["5434"]}', True),
             ('  the address came to', ' '.join(moves) or 'nobody else', True),
             ('  two holders at once, s', f'{both:.2f}', both == 0)]
