@@ -5,7 +5,7 @@
 //! Only members whose part as leader HAProxy has wrong are touched. A lag, a pooler that is away, a member that went
 //! silent alone are HAProxy's own matter, with its `rise` and `fall`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::config::{Backend, Server};
 use super::seed::Seen;
@@ -37,6 +37,24 @@ impl Mark {
     }
 }
 
+/// How HAProxy has its servers, by backend and name: those that its checks decide about.
+#[derive(Debug)]
+pub struct View<'r>(BTreeMap<(&'r str, &'r str), Status>);
+
+impl<'r> View<'r> {
+    /// Of a table of statistics. What was set by hand, and what has no check, is left out: it stays as it is.
+    #[must_use]
+    pub fn new(rows: &'r [ProxyRow]) -> Self {
+        let decided = [Status::Up, Status::GoingDown, Status::Down, Status::GoingUp];
+        let servers = rows.iter().filter(|r| r.kind == Kind::Server && decided.contains(&r.status));
+        Self(servers.map(|r| ((r.proxy.as_str(), r.server.as_str()), r.status)).collect())
+    }
+
+    fn of(&self, backend: &Backend, server: &Server) -> Option<Status> {
+        self.0.get(&(backend.name.as_str(), server.name.as_str())).copied()
+    }
+}
+
 /// Why members are to be asked who leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hint {
@@ -49,14 +67,14 @@ pub enum Hint {
 /// The backends whose checks ask for the leader, where HAProxy's view gives reason to ask; without the rest of what they
 /// check, and `None` where everything is at rest. So a cluster at rest costs no question at all.
 #[must_use]
-pub fn doubtful(backends: &[Backend], rows: &[ProxyRow]) -> Option<(Hint, Vec<Backend>)> {
-    let status = |b: &Backend, s: &Server| server_row(rows, &b.name, &s.name).map(|r| r.status);
-    let turning = |b: &Backend, s: &Server| matches!(status(b, s), Some(Status::GoingUp | Status::GoingDown));
+pub fn doubtful(backends: &[Backend], view: &View<'_>) -> Option<(Hint, Vec<Backend>)> {
+    let turning =
+        |b: &Backend, s: &Server| matches!(view.of(b, s), Some(Status::GoingUp | Status::GoingDown));
     let servers = backends.iter().flat_map(|b| b.servers.iter().map(move |s| (b, s)));
     let hosts: BTreeSet<&str> =
         servers.filter(|(b, s)| turning(b, s)).map(|(_, s)| s.host.as_str()).collect();
     let hint = |b: &Backend| {
-        let up = b.servers.iter().filter(|s| status(b, s).is_some_and(Status::serves)).count();
+        let up = b.servers.iter().filter(|s| view.of(b, s).is_some_and(Status::serves)).count();
         let turns = b.servers.iter().any(|s| hosts.contains(s.host.as_str()));
         if turns { Some(Hint::Turning) } else { (up != 1).then_some(Hint::Leaderless) }
     };
@@ -67,23 +85,19 @@ pub fn doubtful(backends: &[Backend], rows: &[ProxyRow]) -> Option<(Hint, Vec<Ba
     Some((strongest, found.into_iter().map(|(_, b)| b).collect()))
 }
 
-fn server_row<'r>(rows: &'r [ProxyRow], backend: &str, server: &str) -> Option<&'r ProxyRow> {
-    rows.iter().find(|r| r.kind == Kind::Server && r.proxy == backend && r.server == server)
-}
-
 /// Hosts that HAProxy takes for a leader and that are none, or the other way round.
 #[must_use]
-pub fn moved(all: &[Asked<'_>], rows: &[ProxyRow]) -> BTreeSet<String> {
+pub fn moved(all: &[Asked<'_>], view: &View<'_>) -> BTreeSet<String> {
     let leading = all.iter().filter(|a| a.backend.asks_for_leader());
-    leading.filter(|a| wrong(a, all, rows).is_some()).map(|a| a.server.host.clone()).collect()
+    leading.filter(|a| wrong(a, all, view).is_some()).map(|a| a.server.host.clone()).collect()
 }
 
 /// What HAProxy is to be told of the servers on these hosts.
 #[must_use]
-pub fn marks(all: &[Asked<'_>], rows: &[ProxyRow], hosts: &BTreeSet<String>) -> Vec<Mark> {
+pub fn marks(all: &[Asked<'_>], view: &View<'_>, hosts: &BTreeSet<String>) -> Vec<Mark> {
     let on = all.iter().filter(|a| hosts.contains(&a.server.host));
     let mark = |a: &Asked<'_>| {
-        let up = wrong(a, all, rows)?;
+        let up = wrong(a, all, view)?;
         Some(Mark { up, backend: a.backend.name.clone(), server: a.server.name.clone() })
     };
     let mut marks: Vec<Mark> = on.filter_map(mark).collect();
@@ -92,16 +106,8 @@ pub fn marks(all: &[Asked<'_>], rows: &[ProxyRow], hosts: &BTreeSet<String>) -> 
 }
 
 /// What a server is, where HAProxy has it otherwise.
-fn wrong(a: &Asked<'_>, all: &[Asked<'_>], rows: &[ProxyRow]) -> Option<bool> {
-    let row = rows
-        .iter()
-        .find(|r| r.kind == Kind::Server && r.proxy == a.backend.name && r.server == a.server.name)?;
-    // What was set by hand, and what has no check, stays.
-    let is_up = match row.status {
-        Status::Up | Status::GoingDown => true,
-        Status::Down | Status::GoingUp => false,
-        _ => return None,
-    };
+fn wrong(a: &Asked<'_>, all: &[Asked<'_>], view: &View<'_>) -> Option<bool> {
+    let is_up = view.of(a.backend, a.server)?.serves();
     // One that tracks another follows it by itself.
     let checked = a.server.track.is_none() && !a.backend.check.is_empty();
     verdict(a, all).filter(|up| checked && *up != is_up)
@@ -161,7 +167,8 @@ backend a-replica
         };
         let rows: String = asked.iter().zip(haproxy.chars()).map(row).collect();
         let rows = parse_stat(&format!("# pxname,svname,scur,status,type\n{rows}")).unwrap();
-        marks(&asked, &rows, &moved(&asked, &rows)).iter().map(Mark::command).collect()
+        let view = View::new(&rows);
+        marks(&asked, &view, &moved(&asked, &view)).iter().map(Mark::command).collect()
     }
 
     #[test]
@@ -220,7 +227,7 @@ backend a-replica
             |((b, s), status): ((&Backend, &Server), &str)| format!("{},{},0,{status},2\n", b.name, s.name);
         let rows: String = servers.zip(haproxy).map(row).collect();
         let rows = parse_stat(&format!("# pxname,svname,scur,status,type\n{rows}")).unwrap();
-        let (hint, backends) = doubtful(&all, &rows)?;
+        let (hint, backends) = doubtful(&all, &View::new(&rows))?;
         Some((hint, backends.into_iter().map(|b| (b.name, b.check.len())).collect()))
     }
 

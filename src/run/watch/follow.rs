@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::said::{Event, Voice};
 use super::{ASK, Node};
 use crate::daemon::haproxy::config::{Backend, Server};
-use crate::daemon::haproxy::follow::{Asked, Hint, Mark, doubtful, marks, moved};
+use crate::daemon::haproxy::follow::{Asked, Hint, Mark, View, doubtful, marks, moved};
 use crate::run::seed::{self, names, probe};
 use crate::transaction;
 use crate::verify::deadline::Deadline;
@@ -23,7 +23,7 @@ const PROBES: Duration = Duration::from_secs(1);
 const RATE: u32 = 200;
 /// How long a member whose part changed is looked after: a demoted one starts again within seconds.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Where no check turns, or asking came to nothing (a leader without its pooler), it is asked no more often.
+/// Where no check turns (a cluster without a leader, or whose leader's pooler is dead), it is asked no more often.
 const AGAIN: Duration = Duration::from_secs(3);
 /// Commands in one line: HAProxy reads at most 16 KiB.
 const LINE: usize = 100;
@@ -53,26 +53,31 @@ impl Follow {
     pub fn look(&mut self, node: &Node<'_>, rows: &[ProxyRow], voice: &mut Voice<'_>) {
         let now = node.sys.now();
         self.moved.retain(|_, at| now.saturating_sub(*at) < WINDOW);
-        if self.is_full(now) || !self.is_in_doubt(node, rows, now) {
+        if self.is_full(now) {
+            return;
+        }
+        let view = View::new(rows);
+        let mut hosts: BTreeSet<String> = self.moved.keys().cloned().collect();
+        if hosts.is_empty() {
+            hosts = self.doubted(node, &view, now);
+        }
+        if hosts.is_empty() {
             return;
         }
         if transaction::unproven(node.sys, &node.paths.state_dir) {
             return voice.holds();
         }
-        let some = self.concerned();
+        let some = self.concerned(&hosts);
         let all = ask(node, &some, &self.addresses);
-        self.moved.extend(moved(&all, rows).into_iter().map(|host| (host, now)));
-        let marks = marks(&all, rows, &self.moved.keys().cloned().collect());
+        self.moved.extend(moved(&all, &view).into_iter().map(|host| (host, now)));
+        let marks = marks(&all, &view, &self.moved.keys().cloned().collect());
         self.idle = marks.is_empty().then_some(now);
         tell(node, &marks, voice);
     }
 
     /// What is asked while roles move: who leads, of all that could; the rest, of those whose part changed.
-    fn concerned(&self) -> Vec<Backend> {
-        if self.moved.is_empty() {
-            return self.backends.clone();
-        }
-        let moves = |s: &Server| self.moved.contains_key(&s.host);
+    fn concerned(&self, hosts: &BTreeSet<String>) -> Vec<Backend> {
+        let moves = |s: &Server| hosts.contains(&s.host);
         let mut some: Vec<Backend> =
             self.backends.iter().filter(|b| b.servers.iter().any(moves)).cloned().collect();
         some.iter_mut().filter(|b| !b.asks_for_leader()).for_each(|b| b.servers.retain(moves));
@@ -86,22 +91,19 @@ impl Follow {
         self.asked.is_some_and(|(at, members)| now.saturating_sub(at) < pause(members))
     }
 
-    /// Whether HAProxy has a leader wrong, by the members' word; asked only where HAProxy's view gives reason to.
-    fn is_in_doubt(&mut self, node: &Node<'_>, rows: &[ProxyRow], now: Duration) -> bool {
-        if !self.moved.is_empty() {
-            return true;
-        }
+    /// Hosts that HAProxy has wrong as leaders, by the members' word; asked only where HAProxy's view gives reason to.
+    fn doubted(&mut self, node: &Node<'_>, view: &View<'_>, now: Duration) -> BTreeSet<String> {
         let lately = self.idle.is_some_and(|at| now.saturating_sub(at) < AGAIN);
-        let Some((hint, some)) = doubtful(&self.backends, rows) else { return false };
+        let Some((hint, some)) = doubtful(&self.backends, view) else { return BTreeSet::new() };
         if lately && hint == Hint::Leaderless {
-            return false;
+            return BTreeSet::new();
         }
-        self.asked = Some((now, some.iter().map(|b| b.servers.len()).max().unwrap_or(0)));
-        let wrong = !moved(&ask(node, &some, &self.addresses), rows).is_empty();
-        if !wrong {
+        self.asked = Some((now, some.iter().map(|b| b.servers.len()).sum()));
+        let wrong = moved(&ask(node, &some, &self.addresses), view);
+        if wrong.is_empty() {
             self.idle = Some(now);
         }
-        wrong && !lately
+        wrong
     }
 }
 
