@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use pgsvc::daemon::interfaces::interface_of;
@@ -38,8 +39,11 @@ fn ip(args: &str) {
 }
 
 impl Net {
-    fn new(test: &str) -> Self {
-        let name = format!("pgsvc-t{}-{}", std::process::id(), &test[..8]);
+    fn new() -> Self {
+        // All tests of a process may run at once, and several processes.
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::SeqCst);
+        let name = format!("pgsvc-t{}-{count}", std::process::id());
         let net = Self { name, dir: tempfile::tempdir().unwrap() };
         let (a, b) = (net.side("a"), net.side("b"));
         ip(&format!("netns add {a}"));
@@ -79,7 +83,7 @@ fn isolated(test: &str, body: impl Fn(&Node)) {
     }
     let sys = RealSystem::new(None);
     assert!(sys.find("keepalived").is_some(), "this needs a real keepalived: apt-get install keepalived");
-    let net = Net::new(test);
+    let net = Net::new();
     let tmp = net.dir.path().join("tmp");
     std::fs::create_dir(&tmp).unwrap();
     let mut inside = Command::new("ip");
