@@ -60,7 +60,7 @@ $(service replica 5434 /read-only pgbouncer "selector_backup: '[? pg_role == \`p
     true_within 5 down_in node3 pg-test-replica/pg-test-2
     true_within 10 up_in node3 pg-test-replica/pg-test-1
     must 0 on node3 journalctl -u pgsvc-watch --no-pager
-    says 'pg-test-2: its role changed.*up in pg-test-primary'
+    says 'pg-test-2: its role changed.*up in .*pg-test-primary'
     must 0 on node3 pgsvc verify
     watch_off node3
     later "watch_on node3"
