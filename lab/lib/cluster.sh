@@ -45,7 +45,7 @@ cluster_streams() {
 
 cluster_await() {
     if has_vm; then note "waiting until $CLUSTER streams"; fi
-    until_true "$(if has_vm; then echo "$VM_PATIENCE"; else echo 90; fi)" "$CLUSTER streams" cluster_streams
+    until_true "$(if has_vm; then echo "$VM_PATIENCE"; else echo 180; fi)" "$CLUSTER streams" cluster_streams
 }
 
 lab_table() {
@@ -85,6 +85,6 @@ cluster_switchover() {
         --candidate "$(member_name "$target")" "$CLUSTER" </dev/null >"$LAB/switchover.log" 2>&1 ||
         { cat "$LAB/switchover.log" >&2; die "patronictl refused the switchover to $target"; }
     # A postmaster of user-mode-linux takes a second for each new session.
-    until_true "$(has_vm && echo 240 || echo 60)" "$target leads and all replicas stream" cluster_streams "$target"
+    until_true "$(has_vm && echo 240 || echo 120)" "$target leads and all replicas stream" cluster_streams "$target"
     say "$target leads (before: $leader)"
 }

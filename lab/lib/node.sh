@@ -103,7 +103,7 @@ nodes_revive() {
         if is_vm "$node"; then vm_boot "$node"; else node_boot "$node"; fi
     done
     for node in $(nodes); do
-        if is_vm "$node"; then vm_await "$node"; else until_true 60 "$node answers on ssh" node_answers "$node"; fi
+        if is_vm "$node"; then vm_await "$node"; else until_true 120 "$node answers on ssh" node_answers "$node"; fi
     done
 }
 
