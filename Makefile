@@ -75,7 +75,7 @@ bench-converge: build ## the play beside a role with upstream's steps, on the sa
 	benches/converge/run
 
 .PHONY: bench-fleet
-bench-fleet: build ## the play over 100 hosts with 30 clusters, beside the plain-template way (SHORT=1: 20 hosts)
+bench-fleet: build ## the play over 100 hosts with 30 clusters, beside the plain-template way (20 minutes; SHORT=1: 20 hosts)
 	lab/lab install
 	benches/fleet/run
 
