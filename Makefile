@@ -74,6 +74,11 @@ bench-converge: build ## the play beside a role with upstream's steps, on the sa
 	lab/lab install
 	benches/converge/run
 
+.PHONY: bench-fleet
+bench-fleet: build ## the play over 100 hosts with 30 clusters, beside the plain-template way (20 minutes; SHORT=1: 20 hosts)
+	lab/lab install
+	benches/fleet/run
+
 bench-reload: build ## reloads, starts, role changes under load, beside the plain way (half an hour; SHORT=1)
 	lab/lab install
 	benches/reload/run

@@ -93,7 +93,7 @@ need_up() { is_up || die "lab '$NAME' is not up: run 'lab up' first"; }
 # The nodes of the lab, as `up` wrote them: NAME ADDRESS KIND SEQ ROLE [vm|-] [CLUSTER, where it is not the first]
 nodes() { awk "${1:-1}"' {print $1}' "$LAB/nodes.txt"; }
 pg_nodes() { nodes "\$3 == \"pg\" && (\$7 == \"\" ? \"$FIRST\" : \$7) == \"$CLUSTER\""; }
-clusters() { echo "$FIRST"; nodes '$7 != ""' | while read -r node; do node_field "$node" 7; done | sort -u; }
+clusters() { nodes '$3 == "pg"' | while read -r node; do cluster_of "$node"; done | sort -u; }
 # of_every_cluster COMMAND…: with CLUSTER set to each of them.
 of_every_cluster() {
     local CLUSTER

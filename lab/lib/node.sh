@@ -94,18 +94,19 @@ node_net() {
     fi
 }
 
-# Boots the nodes that do not run (killed, or powered off), mends the links, and waits for every node's ssh.
+# Boots the nodes that do not run (killed, or powered off), mends the links, and waits for every node's ssh. Sixteen boot at
+# a time: of a hundred at once the first would take as long as all.
 nodes_revive() {
-    local node
+    local node booting=0
     for node in $(nodes); do
         net_link up "$node"
         node_alive "$node" && continue
         if is_vm "$node"; then vm_boot "$node"; else node_boot "$node"; fi
+        if ((++booting % 16 == 0)); then node_await "$node"; fi
     done
-    for node in $(nodes); do
-        if is_vm "$node"; then vm_await "$node"; else until_true 120 "$node answers on ssh" node_answers "$node"; fi
-    done
+    for node in $(nodes); do node_await "$node"; done
 }
+node_await() { if is_vm "$1"; then vm_await "$1"; else until_true 120 "$1 answers on ssh" node_answers "$1"; fi; }
 
 # node_kill NODE: as if its power went. First what would start it again, then the node's PID 1, whose end is the end
 # of all in it; the container's own process then ends by itself.

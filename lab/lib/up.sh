@@ -17,6 +17,14 @@ up_plan() {
     for ((n = 1; n <= $2; n++)); do echo "lb$n $NET.$((20 + n)) lb - -$lb"; done
 }
 
+# need_room NODES: a node's systemd, logind and dbus watch files, and the kernel counts all of a user's watchers together.
+need_room() {
+    local limit
+    limit=$(</proc/sys/fs/inotify/max_user_instances)
+    (($1 <= 9 || limit >= $1 * 7)) ||
+        die "$1 nodes need more than the $limit inotify instances that this machine grants a user: run 'sysctl fs.inotify.max_user_instances=$(($1 * 7))'"
+}
+
 verb_up() {
     local count=3 balancers=0 vm='' client=0 second=0 node plan
     while (($#)); do
@@ -29,10 +37,14 @@ verb_up() {
         *) die "up does not know '$1'" ;;
         esac
     done
-    [[ $count =~ ^[1-9]$ && $balancers =~ ^[0-9]$ ]] || die "--nodes takes 1 to 9, --lb 0 to 9"
+    [[ $count =~ ^[0-9]$ && $balancers =~ ^[0-9]{1,3}$ && $((10#$balancers)) -le 200 ]] || die "--nodes takes 0 to 9, --lb 0 to 200"
+    balancers=$((10#$balancers))
+    ((count + balancers > 0)) || die "a lab without any node is none"
     [[ $second =~ ^[0-9]$ && $((count + second)) -le 9 ]] || die "--second takes 0 to $((9 - count)): nine members in all"
     [[ $vm =~ ^(|all|lb)$ ]] || die "--vm takes 'all' or 'lb', not '$vm'"
+    ((count > 0 || second == 0)) || die "--second needs a first cluster: --nodes 1 or more"
     plan=$(up_plan "$count" "$balancers" "$vm" "$second")
+    need_room "$((count + second + balancers))"
     need_tool systemd-nspawn
     lock
     claim
