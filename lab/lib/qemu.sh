@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Machines by QEMU with KVM: Debian's own kernel on virtual hardware, at native speed. Nothing else of the lab may know it.
-# Where KVM does not work it is refused: emulation is ten times slower, and no time that a test waits holds in it. Whoever
+# Where KVM does not work it is refused: emulation is many times slower, and no time that a test waits holds in it. Whoever
 # wants to see a machine boot nevertheless says so: PGSVC_QEMU_ACCEL=tcg.
 
 qemu_program=qemu-system-x86_64
