@@ -1,6 +1,8 @@
 //! The lab's kinds of machine, as far as that needs no machine: which node is of which kind, and where QEMU is refused.
 //! What needs nodes that run stands in `tests/lab/run`.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::process::{Command, Output};
 
