@@ -90,7 +90,7 @@ claim() {
 is_up() { [[ -e $LAB/up ]]; }
 need_up() { is_up || die "lab '$NAME' is not up: run 'lab up' first"; }
 
-# The nodes of the lab, as `up` wrote them: NAME ADDRESS KIND SEQ ROLE [vm|-] [CLUSTER, where it is not the first]
+# The nodes of the lab, as `up` wrote them: NAME ADDRESS KIND SEQ ROLE [uml|qemu|-] [CLUSTER, where it is not the first]
 nodes() { awk "${1:-1}"' {print $1}' "$LAB/nodes.txt"; }
 pg_nodes() { nodes "\$3 == \"pg\" && (\$7 == \"\" ? \"$FIRST\" : \$7) == \"$CLUSTER\""; }
 clusters() { nodes '$3 == "pg"' | while read -r node; do cluster_of "$node"; done | sort -u; }
@@ -102,8 +102,9 @@ of_every_cluster() {
 node_field() { awk -v node="$1" -v field="$2" '$1 == node {print $field}' "$LAB/nodes.txt" 2>/dev/null || true; }
 address_of() { node_field "$1" 2; }
 node_at() { awk -v address="$1" '$2 == address {print $1}' "$LAB/nodes.txt"; }
-is_vm() { [[ $(node_field "$1" 6) == vm ]]; }
-has_vm() { [[ -n $(nodes '$6 == "vm"') ]]; }
+is_vm() { [[ $(node_field "$1" 6) == [a-z]* ]]; }
+vm_nodes() { nodes '$6 ~ /^[a-z]/'; }
+has_vm() { [[ -n $(vm_nodes) ]]; }
 has_client() { [[ -e $LAB/client ]]; }
 need_node() { [[ -n $(address_of "$1") ]] || die "no node '$1'; there are: $(nodes | xargs)"; }
 

@@ -4,10 +4,19 @@
 host_tools=(mmdebstrap:mmdebstrap systemd-nspawn:systemd-container ip:iproute2 ssh:openssh-client psql:postgresql-client
     curl:curl pgrep:procps nsenter:util-linux linux.uml:user-mode-linux mkfs.ext4:e2fsprogs)
 
+# What machines by QEMU need beyond that.
+host_tools_qemu=(qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils busybox:busybox-static cpio:cpio)
+
+# host_install [--qemu]
 host_install() {
     need_root
-    local entry missing=()
-    for entry in "${host_tools[@]}"; do
+    local entry missing=() wanted=("${host_tools[@]}")
+    case ${1:-} in
+    '') ;;
+    --qemu) qemu_need_accel && wanted+=("${host_tools_qemu[@]}") ;;
+    *) die "install does not know '$1'" ;;
+    esac
+    for entry in "${wanted[@]}"; do
         command -v "${entry%%:*}" >/dev/null || missing+=("${entry##*:}")
     done
     /usr/bin/python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
 # From nothing to a cluster that streams, and back.
 
-# up_plan NODES BALANCERS VM SECOND: the nodes of the lab, one a line; VM is all, lb or nothing.
+# up_plan NODES BALANCERS VM SECOND KIND: the nodes of the lab, one a line; VM is all, lb or nothing, KIND uml or qemu.
 up_plan() {
     local n role pg='' lb='' other
-    case $3 in all) pg=' vm' lb=' vm' ;; lb) lb=' vm' ;; esac
+    case $3 in all) pg=" $5" lb=" $5" ;; lb) lb=" $5" ;; esac
     for ((n = 1; n <= $1; n++)); do
         case $n in 1) role=primary ;; 3) role=offline ;; *) role=replica ;; esac
         echo "node$n $NET.$((10 + n)) pg $n $role$pg"
@@ -26,13 +26,19 @@ need_room() {
 }
 
 verb_up() {
-    local count=3 balancers=0 vm='' client=0 second=0 node plan
+    local count=3 balancers=0 vm='' kind='' client=0 second=0 node plan
     while (($#)); do
         case $1 in
         --nodes) count=${2:-} && shift 2 ;;
         --lb) balancers=${2:-} && shift 2 ;;
         --second) second=${2:-} && shift 2 ;;
-        --vm) vm=${2:-} && client=1 && shift 2 ;;
+        --vm | --qemu)
+            [[ ${2:-} =~ ^(all|lb)$ ]] || die "$1 takes 'all' or 'lb', not '${2:-}'"
+            [[ -z $kind ]] || die "one of --vm and --qemu: the machines of a lab are of one kind"
+            case $1 in --vm) kind=uml ;; *) kind=qemu ;; esac
+            vm=$2 client=1
+            shift 2
+            ;;
         --client) client=1 && shift ;;
         *) die "up does not know '$1'" ;;
         esac
@@ -41,11 +47,11 @@ verb_up() {
     balancers=$((10#$balancers))
     ((count + balancers > 0)) || die "a lab without any node is none"
     [[ $second =~ ^[0-9]$ && $((count + second)) -le 9 ]] || die "--second takes 0 to $((9 - count)): nine members in all"
-    [[ $vm =~ ^(|all|lb)$ ]] || die "--vm takes 'all' or 'lb', not '$vm'"
     ((count > 0 || second == 0)) || die "--second needs a first cluster: --nodes 1 or more"
-    plan=$(up_plan "$count" "$balancers" "$vm" "$second")
+    plan=$(up_plan "$count" "$balancers" "$vm" "$second" "$kind")
     need_room "$((count + second + balancers))"
     need_tool systemd-nspawn
+    [[ -z $kind ]] || "${kind}_need"
     lock
     claim
     if is_up; then
@@ -63,7 +69,7 @@ up_again() {
     local client=0
     if has_client; then client=1; fi
     [[ $1 == "$(cat "$LAB/nodes.txt")" && $2 == "$client" ]] ||
-        die "lab '$NAME' is up with other nodes ($(nodes | xargs)$(if has_vm; then echo ", machines: $(nodes '$6 == "vm"' | xargs)"; fi)) or another network: run 'lab down' first"
+        die "lab '$NAME' is up with other nodes ($(nodes | xargs)$(if has_vm; then echo ", machines ($(vm_kind)): $(vm_nodes | xargs)"; fi)) or another network: run 'lab down' first"
     nodes_revive
     of_every_cluster cluster_await
     say "lab '$NAME' is up"
@@ -97,5 +103,5 @@ tear_down() {
     nodes_kill
     net_down
     nodes_unmount
-    rm -rf "$SOCKETS" "$(vm_sockets)"
+    rm -rf "$SOCKETS" "$(uml_sockets)"
 }

@@ -1,56 +1,56 @@
 # shellcheck shell=bash
-# A node as a virtual machine with a kernel of its own: user-mode-linux, which needs no hardware. It has what the image
-# has, on a disk that only grows by what differs from the base; its second disk brings its identity.
-# Only vm_boot knows that it is user-mode-linux: base and identity are plain images, which another machine could take.
-
-vm_kernel=linux.uml
-vm_modules=/usr/lib/uml/modules
+# A node as a virtual machine with a kernel of its own. It has what the image has, on a disk that only grows by what
+# differs from the base; its second disk brings its identity. What kind of machine that is (user-mode-linux in uml.sh, QEMU
+# with KVM in qemu.sh) may not show here: a kind KIND has KIND_need, KIND_recipe, KIND_fill and KIND_boot.
 
 # Memory in MB, of which a machine takes what it touches.
 vm_memory() { if [[ $(node_field "$1" 3) == pg ]]; then echo 512; else echo 256; fi; }
 
-# Short: a socket's path is at most 108 bytes.
-vm_sockets() { echo "/run/pgsvc-lab/$NAME.vm"; }
+# The kind of the lab's machines; all are of one.
+vm_kind() { node_field "$(vm_nodes | head -1)" 6; }
 
-# Sets VM_BASE to the file of the base disk (it may not exist yet).
+# Sets VM_BASE to the file of the base disk (it may not exist yet). Files beside it that begin with its name are its own.
 vm_image_path() {
-    local hash
+    local hash kind
+    kind=$(vm_kind)
     image_path
-    hash=$({ declare -f vm_image_build vm_image_fill; ls "$vm_modules"; cd "$LAB_HOME/vm" && find . -type f -printf '%p %m\n' -exec cat {} +; } |
+    hash=$({ declare -f vm_image_build vm_image_fill vm_image_modules "${kind}_fill"; "${kind}_recipe"; cd "$LAB_HOME/vm" && find . -type f -printf '%p %m\n' -exec cat {} +; } |
         sha256sum | cut -c1-12)
-    VM_BASE=$BASE/vm/${IMAGE##*/}-$hash.img
+    VM_BASE=$BASE/vm/$kind-${IMAGE##*/}-$hash.img
 }
 
-# Base disks of older recipes go, unless a lab stands on them.
+# Base disks of this kind's older recipes go, unless a lab stands on them.
 vm_image_prune() {
-    local old
-    for old in "$BASE"/vm/*.img; do
-        [[ $old == "$VM_BASE" ]] || grep -qsxF "$old" "$BASE"/labs/*/base || rm -f "$old"
+    local old kind=$1
+    for old in "$BASE/vm/$kind"-*.img; do
+        [[ $old == "$VM_BASE" ]] || grep -qsxF "$old" "$BASE"/labs/*/base || rm -f "$old" "$old".*
     done
 }
 
 # vm_image_fill ROOT: what a machine has and a container has not.
 vm_image_fill() {
-    local root=$1 version
-    version=$(ls "$vm_modules")
-    mkdir -p "$root/lib/modules"
-    cp -a "$vm_modules/$version" "$root/lib/modules/"
-    chroot "$root" depmod "$version"
+    local root=$1
     install -m 755 "$LAB_HOME"/vm/lab-{init,net} "$root/usr/local/sbin/"
     install -D -m 755 "$LAB_HOME/vm/lab-shutdown" "$root/usr/lib/systemd/system-shutdown/lab-shutdown"
     install -d "$root/etc/systemd/system.conf.d"
     printf '[Manager]\nRebootWatchdogSec=off\n' >"$root/etc/systemd/system.conf.d/lab.conf"
     echo '/dev/root / ext4 defaults 0 0' >"$root/etc/fstab"
-    # The kernel has no nftables for IPv4; what it has is the older interface.
-    chroot "$root" update-alternatives --quiet --set iptables /usr/sbin/iptables-legacy
     # Nothing here needs them, and every process that a boot starts costs time.
     chroot "$root" systemctl mask -q systemd-binfmt.service proc-sys-fs-binfmt_misc.automount modprobe@.service \
         kmod-static-nodes.service sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount \
         dev-hugepages.mount 2>/dev/null
 }
 
+# vm_image_modules ROOT DIRECTORY: the kernel's modules, from the directory that is named by its version.
+vm_image_modules() {
+    mkdir -p "$1/lib/modules"
+    cp -a "$2" "$1/lib/modules/"
+    chroot "$1" depmod "${2##*/}"
+}
+
 vm_image_build() {
-    need_tool "$vm_kernel"
+    local kind
+    kind=$(vm_kind)
     need_tool mkfs.ext4
     vm_image_path
     echo "$VM_BASE" >"$LAB/base"
@@ -61,13 +61,14 @@ vm_image_build() {
     mkdir -p "$BASE/vm" "$dir"/{root,upper,work}
     mount -t overlay "${PREFIX}image" "$dir/root" -o "lowerdir=$IMAGE,upperdir=$dir/upper,workdir=$dir/work,volatile"
     vm_image_fill "$dir/root"
+    "${kind}_fill" "$dir/root"
     rm -f "$VM_BASE.building"
     truncate -s 4G "$VM_BASE.building"
     mkfs.ext4 -q -L lab -m 0 -E lazy_itable_init=1,lazy_journal_init=1 -d "$dir/root" "$VM_BASE.building"
     umount "$dir/root"
     rm -rf --one-file-system "$dir"
     mv "$VM_BASE.building" "$VM_BASE"
-    vm_image_prune
+    vm_image_prune "$kind"
     say "machines' disk: $VM_BASE ($(du -sm "$VM_BASE" | cut -f1) MB, $((($(now) - began) / 100)) s)"
 }
 
@@ -88,23 +89,8 @@ vm_mac() {
     printf '52:54:%02x:%02x:%02x:%02x' "$a" "$b" "$c" "$d"
 }
 
-vm_boot() {
-    local node=$1 dir
-    dir=$(node_dir "$node")
-    mkdir -p "$(vm_sockets)"
-    (
-        exec 9>&-
-        node_cgroup "$node"
-        # gro=1: without it the machine cuts off what is longer than a frame, and a base backup takes minutes.
-        # barrier=0: what the machine has written is in this machine's memory, and a power cut of the node leaves it there.
-        exec setsid nsenter --net="/run/netns/$(netns net)" "$vm_kernel" "mem=$(vm_memory "$node")M" \
-            "ubda=$dir/disk.cow,$(cat "$LAB/base")" "ubdbr=$dir/identity.tar" \
-            root=/dev/ubda rootfstype=ext4 rootflags=barrier=0 rw init=/usr/local/sbin/lab-init lab_identity=/dev/ubdb \
-            "vec0:transport=tap,ifname=$node,depth=128,gro=1,mac=$(vm_mac "$node")" \
-            "uml_dir=$(vm_sockets)" "umid=$node" con=null con0=null,fd:2 ssl=null
-    ) </dev/null >>"$dir/console.log" 2>&1 &
-    record $! "$dir/pid"
-}
+# vm_boot NODE
+vm_boot() { "$(vm_kind)_boot" "$1"; }
 
 # vm_await NODE: until it answers, or dies with what its console said last.
 vm_await() {
