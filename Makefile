@@ -90,6 +90,10 @@ states: build ## the simulation beside real HAProxy, directors' checks and a rea
 	lab/lab install
 	benches/states/run
 
+.PHONY: fuzz
+fuzz: rust ## hostile bytes to every reader, with coverage (FUZZ_SECONDS=20 for each; needs a nightly compiler)
+	fuzz/run
+
 drill: build ## a switchover and a killed primary on the demo's cluster, as clients see them
 	lab/lab install
 	lab/lab up

@@ -199,7 +199,7 @@ impl<'a> Haproxy<'a> {
         let answer = self.sys.ask_unix(socket, format!("{line}\n").as_bytes(), ASK);
         let answer =
             answer.map_err(|e| Error::new(socket.display().to_string(), format!("does not answer: {e}")))?;
-        Ok(String::from_utf8_lossy(&answer).into_owned())
+        Ok(String::from_utf8(answer).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
     }
 
     fn strange(&self) -> Error {
