@@ -4,6 +4,8 @@ SHELL := /bin/bash
 RUST := 1.95
 TARGET := target/x86_64-unknown-linux-gnu
 BINARY := $(TARGET)/release/pgsvc
+# Where it is built shows nowhere in the binary: the same bytes from any directory (`make reproducible`).
+PLACES := target.x86_64-unknown-linux-gnu.rustflags = ["--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo", "--remap-path-prefix=$(CURDIR)=/pgsvc"]
 export PGSVC_LAB_DIR ?= $(CURDIR)/target/lab
 export PGSVC_VENV ?= $(CURDIR)/target/venv
 export PATH := $(PGSVC_VENV)/bin:$(HOME)/.cargo/bin:$(PATH)
@@ -19,7 +21,7 @@ rust:
 	  echo "pgsvc needs Rust $(RUST) or newer (cargo --version); https://rustup.rs tells how to install it" >&2; exit 1; }
 
 build: rust ## the static binary, as library/pgsvc
-	cargo build --release --locked
+	cargo build --release --locked --config '$(PLACES)'
 	@install -m 0755 $(BINARY) library/pgsvc
 
 tools: ## installs with apt and pip what the tests and the demo need
@@ -89,6 +91,14 @@ screens: build ## the screens in the README: a cluster, a failover, 'verify --wa
 states: build ## the simulation beside real HAProxy, directors' checks and a real Patroni, state by state
 	lab/lab install
 	benches/states/run
+
+.PHONY: reproducible
+reproducible: rust ## two builds from scratch, in directories and registries of different names: one hash
+	tests/reproducible
+
+.PHONY: deny
+deny: rust ## the dependencies: licences, bans, duplicates, sources; advisories where their database can be had
+	tests/deny
 
 .PHONY: fuzz
 fuzz: rust ## hostile bytes to every reader, with coverage (FUZZ_SECONDS=20 for each; needs a nightly compiler)
