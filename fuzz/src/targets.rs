@@ -13,8 +13,8 @@ use pgsvc::daemon::haproxy::{Haproxy, state};
 use pgsvc::daemon::keepalived::{self, Keepalived, content, dump::Dump};
 use pgsvc::daemon::{self, Paths};
 use pgsvc::explain::{Drawing, connect, dot, matrix, mermaid, svg};
+use pgsvc::host::Output;
 use pgsvc::host::fake::{FakeFile, FakeSystem};
-use pgsvc::host::{Output, System};
 use pgsvc::inventory::{self, Inventory, Source, Vars, cluster, yaml};
 use pgsvc::lint;
 use pgsvc::plan::RenderedFile;
@@ -107,7 +107,7 @@ pub fn selector(bytes: &[u8]) {
 pub fn service(bytes: &[u8]) {
     let document = yaml::parse("service.yml", bytes).ok().and_then(|d| d.root);
     let Some(entry) = document.map(|root| root.to_value()) else { return };
-    drop(service::dialect_of(&entry));
+    let _ = service::dialect_of(&entry);
     let Ok(s) = service::parse(&entry, 0, "pg-test", Target::Pgbouncer) else { return };
     for text in [&s.name, &s.check_url, &s.balance, &s.options.line()] {
         assert!(!text.contains(|c: char| c.is_control()), "{text:?} goes into a line");

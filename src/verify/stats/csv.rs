@@ -10,6 +10,8 @@ use super::{MOST, too_many};
 
 /// HAProxy 3.2 has some 130.
 const COLUMNS: usize = 1000;
+/// Longer than any name and than what a check heard, bytes.
+const FIELD: usize = 16 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -163,7 +165,7 @@ fn row(columns: &HashMap<String, usize>, record: &[String]) -> Option<ProxyRow> 
 }
 
 /// Records of the table: a quoted field may hold commas, doubled quotes and line ends (what a check heard does). Fields
-/// beyond those that a table can have are left out.
+/// beyond those that a table can have are left out, and what is too long for one is cut.
 fn records(text: &str) -> impl Iterator<Item = Vec<String>> + '_ {
     let mut chars = text.chars().peekable();
     std::iter::from_fn(move || {
@@ -185,7 +187,8 @@ fn records(text: &str) -> impl Iterator<Item = Vec<String>> + '_ {
                     return Some(record);
                 }
                 '\r' if !quoted => {}
-                c => field.push(c),
+                c if field.len() < FIELD => field.push(c),
+                _ => {}
             }
         }
         if !field.is_empty() {

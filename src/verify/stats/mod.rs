@@ -116,7 +116,16 @@ fn ask(sys: &dyn System, via: Via<'_>, question: &str, deadline: Deadline) -> Re
     if answer.iter().all(u8::is_ascii_whitespace) && !question.starts_with("show sess") {
         return Err(ProbeError::Closed);
     }
-    Ok(String::from_utf8(answer).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
+    Ok(text(answer))
+}
+
+/// An answer as text, in little more memory than it has already. HAProxy's own words are ASCII: of an answer that is no
+/// UTF-8 nothing else is kept.
+pub(crate) fn text(answer: Vec<u8>) -> String {
+    String::from_utf8(answer).unwrap_or_else(|e| {
+        let ascii = |b: u8| if b.is_ascii() { char::from(b) } else { '?' };
+        e.into_bytes().into_iter().map(ascii).collect()
+    })
 }
 
 /// What HAProxy says instead of an answer: its first line.
