@@ -4,8 +4,6 @@ SHELL := /bin/bash
 RUST := 1.95
 TARGET := target/x86_64-unknown-linux-gnu
 BINARY := $(TARGET)/release/pgsvc
-# Where it is built shows nowhere in the binary: the same bytes from any directory (`make reproducible`).
-PLACES := target.x86_64-unknown-linux-gnu.rustflags = ["--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo", "--remap-path-prefix=$(CURDIR)=/pgsvc"]
 export PGSVC_LAB_DIR ?= $(CURDIR)/target/lab
 export PGSVC_VENV ?= $(CURDIR)/target/venv
 export PATH := $(PGSVC_VENV)/bin:$(HOME)/.cargo/bin:$(PATH)
@@ -21,7 +19,7 @@ rust:
 	  echo "pgsvc needs Rust $(RUST) or newer (cargo --version); https://rustup.rs tells how to install it" >&2; exit 1; }
 
 build: rust ## the static binary, as library/pgsvc
-	cargo build --release --locked --config '$(PLACES)'
+	RUSTC_WRAPPER=$(CURDIR)/packaging/rustc cargo build --release --locked
 	@install -m 0755 $(BINARY) library/pgsvc
 
 tools: ## installs with apt and pip what the tests and the demo need

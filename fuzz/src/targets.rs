@@ -16,7 +16,6 @@ use pgsvc::explain::{Drawing, connect, dot, matrix, mermaid, svg};
 use pgsvc::host::Output;
 use pgsvc::host::fake::{FakeFile, FakeSystem};
 use pgsvc::inventory::{self, Inventory, Source, Vars, cluster, yaml};
-use pgsvc::lint;
 use pgsvc::plan::RenderedFile;
 use pgsvc::render::{BUILT_IN, haproxy::shape};
 use pgsvc::request::{self, Identity, Model, Request};
@@ -30,6 +29,7 @@ use pgsvc::verify::patroni::{self, Api, ClusterView, MemberHealth};
 use pgsvc::verify::postgres::{self, Login, TlsMode};
 use pgsvc::verify::stray::parse_ss;
 use pgsvc::verify::{check, http, stats, vip};
+use pgsvc::{lint, metrics};
 use serde_json::{Value, json};
 
 /// A target's name, which is that of its directory in `corpus`, and what is done with the bytes.
@@ -65,9 +65,8 @@ pub fn arguments(bytes: &[u8]) {
     let mut again = request::joined(model.kept.clusters.iter().map(|(_, args)| args.clone()));
     again.extend(model.kept.node.as_object().cloned().unwrap_or_default());
     if files.is_some() && args.get("clusters").is_none() {
-        let request =
-            request::from_arguments(&again).unwrap_or_else(|e| refuse(&format!("what was kept: {e}")));
-        let model = request::model(plain(request)).unwrap_or_else(|e| refuse(&format!("what was kept: {e}")));
+        let request = request::from_arguments(&again).unwrap_or_else(|e| panic!("what was kept: {e}"));
+        let model = request::model(plain(request)).unwrap_or_else(|e| panic!("what was kept: {e}"));
         assert_eq!(rendered(&model, false), files, "what was kept makes other files");
     }
 }
@@ -270,13 +269,7 @@ pub fn verify(bytes: &[u8]) {
     let node = Node { sys: &sys, paths: Paths::default(), rooted: false };
     let report = run::ports::report(&node, &model, None, Duration::from_millis(300), false);
     drop(report.ansible(true));
-    let now = (0, Duration::from_secs(1));
-    drop(pgsvc::metrics::text(&pgsvc::metrics::Run {
-        report: &report,
-        drift: None,
-        ended: now.0,
-        took: 1.0,
-    }));
+    drop(metrics::text(&metrics::Run { report: &report, drift: None, ended: 0, took: 1.0 }));
     let words: Vec<String> = String::from_utf8_lossy(bytes).split(' ').map(str::to_owned).collect();
     drop(check::parse(&words));
 }
@@ -388,10 +381,6 @@ fn peer(bytes: &[u8]) -> FakeSystem {
 
 fn put(sys: &FakeSystem, path: &str, bytes: &[u8]) {
     sys.put(path, FakeFile { bytes: bytes.to_vec(), mode: 0o600, ..FakeFile::default() });
-}
-
-fn refuse(why: &str) -> ! {
-    panic!("{why}")
 }
 
 /// One file and nothing beside it.
