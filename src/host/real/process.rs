@@ -115,7 +115,8 @@ fn drain(mut pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
 
 /// What was said, and what a child that still has the pipe says until `end`.
 fn collect(pipe: &Receiver<Vec<u8>>, end: Instant) -> Vec<u8> {
-    let mut all: Vec<u8> = pipe.try_iter().flatten().collect();
+    let mut all = Vec::new();
+    pipe.try_iter().for_each(|part| all.extend_from_slice(&part));
     loop {
         let left = end.saturating_duration_since(Instant::now()).min(DRAIN);
         match pipe.recv_timeout(left) {
