@@ -19,7 +19,7 @@ rust:
 	  echo "pgsvc needs Rust $(RUST) or newer (cargo --version); https://rustup.rs tells how to install it" >&2; exit 1; }
 
 build: rust ## the static binary, as library/pgsvc
-	cargo build --release --locked
+	RUSTC_WRAPPER=$(CURDIR)/packaging/rustc cargo build --release --locked
 	@install -m 0755 $(BINARY) library/pgsvc
 
 tools: ## installs with apt and pip what the tests and the demo need
@@ -94,6 +94,18 @@ screens: build ## the screens in the README: a cluster, a failover, 'verify --wa
 states: build ## the simulation beside real HAProxy, directors' checks and a real Patroni, state by state
 	lab/lab install
 	benches/states/run
+
+.PHONY: reproducible
+reproducible: rust ## two builds from scratch, in directories and registries of different names: one hash
+	tests/reproducible
+
+.PHONY: deny
+deny: rust ## the dependencies: licences, bans, duplicates, sources; advisories where their database can be had
+	tests/deny
+
+.PHONY: fuzz
+fuzz: rust ## hostile bytes to every reader, with coverage (FUZZ_SECONDS=20 for each; needs a nightly compiler)
+	fuzz/run
 
 drill: build ## a switchover and a killed primary on the demo's cluster, as clients see them
 	lab/lab install

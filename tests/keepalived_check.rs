@@ -1,17 +1,19 @@
 //! What is rendered for keepalived, the real keepalived takes without a word of complaint.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod keepalived;
+
 use std::collections::BTreeMap;
 use std::process::Command;
 
+use keepalived::{check, interface};
 use pgsvc::daemon::keepalived::{Keepalived, Paths};
-use pgsvc::daemon::systemd::STABLE_BINARY;
 use pgsvc::host::real::RealSystem;
 use pgsvc::inventory::Vars;
 use pgsvc::inventory::cluster::{Overrides, build};
 use pgsvc::plan::RenderedFile;
 use pgsvc::render::Templates;
-use pgsvc::render::keepalived::{self, Interfaces};
+use pgsvc::render::keepalived::{self as render, Interfaces};
 use pgsvc::resolve::{self, RoleSource};
 use pgsvc::transaction::Daemon;
 use pgsvc::vip::duty::{self, Groups};
@@ -22,23 +24,11 @@ fn vars(of: &Value) -> Vars {
     of.as_object().unwrap().clone()
 }
 
-/// An interface that is there: VRRP takes any but the loopback.
-fn interface() -> String {
-    let names = std::fs::read_dir("/sys/class/net").unwrap().flatten();
-    let mut names: Vec<String> = names.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
-    names.retain(|n| n != "lo" && n != "bonding_masters");
-    names.sort();
-    names.into_iter().next().unwrap_or_else(|| panic!("these tests need a network interface beside lo"))
-}
-
 /// The files of a cluster of so many members on a node that may hold its VIP.
 fn files(members: u64, over: &Value, node: &str, foreign: bool) -> Vec<RenderedFile> {
     let (own, _) = rendered(members, over, node);
     let templates = Templates::new(&BTreeMap::new()).unwrap();
-    vec![
-        keepalived::node(&templates, foreign).unwrap(),
-        own.unwrap_or_else(|| panic!("{node} holds nothing")),
-    ]
+    vec![render::node(&templates, foreign).unwrap(), own.unwrap_or_else(|| panic!("{node} holds nothing"))]
 }
 
 /// keepalived's file and the unit of a cluster of so many members on a node.
@@ -70,34 +60,9 @@ fn rendered(members: u64, over: &Value, node: &str) -> (Option<RenderedFile>, Op
     let templates = Templates::new(&BTreeMap::new()).unwrap();
     let interface = interface();
     let interfaces = Interfaces::one(&interface);
-    let own = keepalived::cluster(&templates, &cluster, &duty, &servers, &interfaces);
-    let unit = keepalived::unit(&templates, &duty, &interfaces);
+    let own = render::cluster(&templates, &cluster, &duty, &servers, &interfaces);
+    let unit = render::unit(&templates, &duty, &interfaces);
     (own.unwrap_or_else(|e| panic!("{e}")), unit.unwrap_or_else(|e| panic!("{e}")))
-}
-
-/// What `keepalived -t` says of files, laid below a directory of the test's.
-fn check(files: &[RenderedFile], foreign: &str) -> Result<(), String> {
-    let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().display().to_string();
-    std::fs::create_dir(dir.path().join("pgsvc.d")).unwrap();
-    std::fs::write(dir.path().join("keepalived.conf"), foreign).unwrap();
-    for f in files {
-        let text = f.content.replace("/etc/keepalived", &root).replace(STABLE_BINARY, "/bin/true");
-        std::fs::write(f.path.display().to_string().replace("/etc/keepalived", &root), text).unwrap();
-    }
-    // keepalived before 2.2.8 takes its caller for a dead parent while it tests scripts of another user, and ends itself.
-    // In a process namespace of its own it has none.
-    let mut command = Command::new("unshare");
-    command.args(["--fork", "--pid", "keepalived", "-t", "-f"]).arg(dir.path().join("pgsvc.conf"));
-    let out = command.output().unwrap_or_else(|e| panic!("unshare: {e}"));
-    let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert_ne!(
-        out.status.code(),
-        Some(127),
-        "these tests need a real keepalived: apt-get install keepalived: {said}"
-    );
-    assert!(!said.contains("Operation not permitted"), "these tests need root: {said}");
-    if out.status.success() && said.is_empty() { Ok(()) } else { Err(format!("{}: {said}", out.status)) }
 }
 
 fn nat(more: Value) -> Value {

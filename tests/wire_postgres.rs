@@ -87,6 +87,12 @@ fn tls_is_proven(server: &Postgres) {
     assert!(full(config.clone().named("pg-test-1")).unwrap().tls);
     let other = full(config.named("pg-test-2")).unwrap_err();
     assert!(matches!(&other, PgError::Tls(why) if why.contains("another name")), "{other}");
+    let dir = tempfile::tempdir().unwrap();
+    let new = "req -x509 -newkey ec -nodes -pkeyopt ec_paramgen_curve:prime256v1 -days 2 -subj /CN=stranger -keyout k -out c";
+    wire::run(std::process::Command::new("openssl").current_dir(dir.path()).args(new.split(' ')));
+    let stranger = TlsConfig::verified(&std::fs::read(dir.path().join("c")).unwrap(), None).unwrap();
+    let other = full(stranger).unwrap_err();
+    assert!(matches!(&other, PgError::Tls(why) if why.contains("not in the CA file")), "{other}");
 }
 
 fn what_is_refused_is_told_apart(server: &Postgres) {

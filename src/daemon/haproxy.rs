@@ -20,6 +20,7 @@ use crate::error::{Error, Errors};
 use crate::host::{Command, System};
 use crate::plan::{Action, Live, Plan};
 use crate::transaction::{Daemon, Proof, Serving};
+use crate::verify::stats;
 
 pub use answers::Info;
 
@@ -199,7 +200,7 @@ impl<'a> Haproxy<'a> {
         let answer = self.sys.ask_unix(socket, format!("{line}\n").as_bytes(), ASK);
         let answer =
             answer.map_err(|e| Error::new(socket.display().to_string(), format!("does not answer: {e}")))?;
-        Ok(String::from_utf8_lossy(&answer).into_owned())
+        Ok(stats::text(answer))
     }
 
     fn strange(&self) -> Error {

@@ -12,6 +12,9 @@ const HEADER: &str = "# be_id be_name srv_id srv_name srv_addr srv_op_state srv_
 /// 2.4 says 25 columns, older ones fewer.
 const COLUMNS: usize = 25;
 
+/// Servers that an answer may hold: each is some 80 bytes of text at least, and takes more in memory.
+const MOST: usize = 500_000;
+
 /// A server as the running process has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerState {
@@ -76,7 +79,14 @@ pub fn parse(text: &str) -> Result<Vec<ServerState>, Error> {
     if lines.next() != Some(VERSION) {
         return Err(strange(text));
     }
-    lines.filter(|l| !l.starts_with('#')).map(|l| row(l).ok_or_else(|| strange(l))).collect()
+    let mut servers = Vec::new();
+    for line in lines.filter(|l| !l.starts_with('#')) {
+        if servers.len() >= MOST {
+            return Err(Error::new("show servers state", format!("says more than {MOST} servers")));
+        }
+        servers.push(row(line).ok_or_else(|| strange(line))?);
+    }
+    Ok(servers)
 }
 
 fn strange(text: &str) -> Error {

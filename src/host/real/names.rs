@@ -18,8 +18,10 @@ pub(super) fn resolve(name: &str, timeout: Duration) -> io::Result<Vec<IpAddr>> 
     plain(name)?;
     let argv = vec!["getent".to_owned(), "ahosts".to_owned(), name.to_owned()];
     let output = process::run(&Command { argv, timeout, ..Command::default() })?;
-    let found = addresses(&String::from_utf8_lossy(&output.stdout));
-    if output.code != 0 || found.is_empty() {
+    // What is said beside a failure is no answer, however long it is.
+    let said = if output.code == 0 { output.stdout } else { Vec::new() };
+    let found = addresses(&String::from_utf8_lossy(&said));
+    if found.is_empty() {
         return Err(io::Error::new(
             io::ErrorKind::NotFound,
             format!("{name} has no address (getent ahosts)"),

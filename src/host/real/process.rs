@@ -24,8 +24,9 @@ const MAX_OUTPUT: usize = 4 << 20;
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// A command that names no deadline gets this one.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
-/// What a dead program's children may still write.
+/// How long a dead program's children are listened to once they are silent, and all in all.
 const DRAIN: Duration = Duration::from_millis(200);
+const DRAIN_ALL: Duration = Duration::from_secs(1);
 
 pub(super) fn run(command: &Command) -> io::Result<Output> {
     let Some((program, args)) = command.argv.split_first() else {
@@ -54,11 +55,9 @@ pub(super) fn run(command: &Command) -> io::Result<Output> {
         return Err(io::Error::new(io::ErrorKind::TimedOut, what));
     };
     let code = status.code().unwrap_or_else(|| 128_i32.saturating_add(status.signal().unwrap_or(0)));
-    Ok(Output {
-        code,
-        stdout: stdout.map(collect).unwrap_or_default(),
-        stderr: stderr.map(collect).unwrap_or_default(),
-    })
+    let end = Instant::now() + DRAIN_ALL;
+    let collect = |pipe: Option<Receiver<Vec<u8>>>| pipe.map(|p| collect(&p, end)).unwrap_or_default();
+    Ok(Output { code, stdout: collect(stdout), stderr: collect(stderr) })
 }
 
 /// Waits for the end or the deadline; at the deadline the whole process group goes.
@@ -72,6 +71,8 @@ fn wait(child: &mut Child, timeout: Duration) -> io::Result<Option<ExitStatus>> 
         if start.elapsed() >= timeout {
             let group = i32::try_from(child.id()).map_err(io::Error::other)?;
             let _ = killpg(Pid::from_raw(group), signal::Signal::SIGKILL);
+            // A program may have left its group.
+            let _ = child.kill();
             child.wait()?;
             return Ok(None);
         }
@@ -103,22 +104,26 @@ fn drain(mut pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
             // Read on when there is no room or no listener: the program must not die of a closed pipe.
             let kept = n.min(room);
             room = room.saturating_sub(kept);
-            let _ = send.send(buffer.get(..kept).unwrap_or_default().to_vec());
+            // Nothing is sent when there is no room: notes of nothing would fill the memory just as well.
+            if kept > 0 {
+                let _ = send.send(buffer.get(..kept).unwrap_or_default().to_vec());
+            }
         }
     });
     receive
 }
 
-fn collect(pipe: Receiver<Vec<u8>>) -> Vec<u8> {
+/// What was said, and what a child that still has the pipe says until `end`.
+fn collect(pipe: &Receiver<Vec<u8>>, end: Instant) -> Vec<u8> {
     let mut all = Vec::new();
-    let start = Instant::now();
-    while start.elapsed() < DRAIN.saturating_mul(10) {
-        match pipe.recv_timeout(DRAIN) {
-            Ok(part) => all.extend_from_slice(&part),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+    pipe.try_iter().for_each(|part| all.extend_from_slice(&part));
+    loop {
+        let left = end.saturating_duration_since(Instant::now()).min(DRAIN);
+        match pipe.recv_timeout(left) {
+            Ok(part) if !left.is_zero() => all.extend_from_slice(&part),
+            Ok(_) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return all,
         }
     }
-    all
 }
 
 /// Sleeps until SIGTERM or SIGINT comes, at most for `time`. Programs that are run later start with no signal blocked.
@@ -243,6 +248,25 @@ mod tests {
     fn endless_output_is_bounded() {
         let out = sh("head -c 20000000 /dev/zero", Duration::from_secs(30)).unwrap();
         assert!(out.stdout.len() <= MAX_OUTPUT);
+    }
+
+    #[test]
+    fn what_is_dropped_leaves_nothing_behind() {
+        let pipe = drain(io::repeat(b'x').take(1 << 30));
+        let parts: Vec<Vec<u8>> = pipe.iter().collect();
+        assert_eq!(parts.iter().map(Vec::len).sum::<usize>(), MAX_OUTPUT);
+        assert!(parts.len() <= MAX_OUTPUT / (16 << 10) + 1, "{} parts", parts.len());
+    }
+
+    #[test]
+    fn a_child_that_goes_on_talking_does_not_hold_us() {
+        for child in ["yes", "sh -c 'while :; do echo x; echo x >&2; sleep 0.05; done'"] {
+            let start = Instant::now();
+            let out =
+                sh(&format!("echo first; setsid {child} & sleep 0.1"), Duration::from_secs(30)).unwrap();
+            assert!(out.stdout.starts_with(b"first\n"), "{child}");
+            assert!(start.elapsed() < Duration::from_secs(4), "{child}: {:?}", start.elapsed());
+        }
     }
 
     #[test]

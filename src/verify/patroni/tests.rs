@@ -157,3 +157,11 @@ fn the_cluster_is_read_with_lags_and_leaders() {
     assert!(standby.is_standby_cluster() && standby.leader().is_some());
     assert!(matches!(ClusterView::parse(b"{}"), Err(ProbeError::BadJson(_))));
 }
+
+#[test]
+fn an_answer_of_very_many_values_is_refused_before_it_is_built() {
+    let members = |n: usize| format!(r#"{{"members":[{{"name":"a"}}{}]}}"#, r#",{"name":"b"}"#.repeat(n));
+    assert_eq!(ClusterView::parse(members(5000).as_bytes()).unwrap().members.len(), 5001);
+    let said = ClusterView::parse(members(50_000).as_bytes()).unwrap_err().to_string();
+    assert_eq!(said, "bad JSON: more than 20000 values");
+}

@@ -6,6 +6,13 @@ use std::net::SocketAddr;
 
 use crate::verify::error::ProbeError;
 
+use super::{MOST, too_many};
+
+/// HAProxy 3.2 has some 130.
+const COLUMNS: usize = 1000;
+/// Longer than any name and than what a check heard, bytes.
+const FIELD: usize = 16 << 10;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Frontend,
@@ -102,7 +109,7 @@ pub struct ProxyRow {
 /// Reads `show stat`.
 ///
 /// # Errors
-/// `NotHaproxy` when the first line names no proxies, servers and states.
+/// `NotHaproxy` when the first line names no proxies, servers and states, or when there are more rows than can be.
 pub fn parse_stat(answer: &str) -> Result<Vec<ProxyRow>, ProbeError> {
     let mut records = records(answer);
     let header = records.next().unwrap_or_default();
@@ -114,7 +121,8 @@ pub fn parse_stat(answer: &str) -> Result<Vec<ProxyRow>, ProbeError> {
     if !["pxname", "svname", "status"].iter().all(|name| columns.contains_key(*name)) {
         return Err(super::refused(answer));
     }
-    Ok(records.filter_map(|record| row(&columns, &record)).collect())
+    let rows: Vec<ProxyRow> = records.take(MOST + 1).filter_map(|record| row(&columns, &record)).collect();
+    if rows.len() > MOST { Err(too_many("rows")) } else { Ok(rows) }
 }
 
 fn row(columns: &HashMap<String, usize>, record: &[String]) -> Option<ProxyRow> {
@@ -156,7 +164,8 @@ fn row(columns: &HashMap<String, usize>, record: &[String]) -> Option<ProxyRow> 
     })
 }
 
-/// Records of the table: a quoted field may hold commas, doubled quotes and line ends (what a check heard does).
+/// Records of the table: a quoted field may hold commas, doubled quotes and line ends (what a check heard does). Fields
+/// beyond those that a table can have are left out, and what is too long for one is cut.
 fn records(text: &str) -> impl Iterator<Item = Vec<String>> + '_ {
     let mut chars = text.chars().peekable();
     std::iter::from_fn(move || {
@@ -170,14 +179,16 @@ fn records(text: &str) -> impl Iterator<Item = Vec<String>> + '_ {
                     field.push('"');
                 }
                 '"' => quoted = !quoted,
-                ',' if !quoted => record.push(std::mem::take(&mut field)),
+                ',' if !quoted && record.len() < COLUMNS => record.push(std::mem::take(&mut field)),
+                ',' if !quoted => field.clear(),
                 '\n' if !quoted && record.is_empty() && field.is_empty() => {}
                 '\n' if !quoted => {
                     record.push(field);
                     return Some(record);
                 }
                 '\r' if !quoted => {}
-                c => field.push(c),
+                c if field.len() < FIELD => field.push(c),
+                _ => {}
             }
         }
         if !field.is_empty() {

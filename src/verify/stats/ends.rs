@@ -7,12 +7,15 @@ use std::net::SocketAddr;
 pub type Ends = BTreeMap<String, (SocketAddr, SocketAddr)>;
 
 /// Reads `show sess all`: of a session's lines, those of backend and server say an address each. A session without a
-/// connection to a member has none, and is left out.
+/// connection to a member has none, and is left out, as are more sessions than a process can have.
 pub fn parse_ends(answer: &str) -> Ends {
     let mut ends = Ends::new();
     let mut session = "";
     let mut own: Option<SocketAddr> = None;
     for line in answer.lines() {
+        if ends.len() >= super::MOST {
+            break;
+        }
         if let Some((id, _)) = line.split_once(": ").filter(|(id, _)| id.starts_with("0x")) {
             (session, own) = (id, None);
             continue;

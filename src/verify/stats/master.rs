@@ -26,7 +26,7 @@ pub struct Processes {
 /// Reads `show proc`.
 ///
 /// # Errors
-/// `NotHaproxy` when there is no header with the columns in it.
+/// `NotHaproxy` when there is no header with the columns in it, or when there are more processes than can be.
 pub fn parse_proc(answer: &str) -> Result<Processes, ProbeError> {
     let mut lines = answer.lines().skip_while(|line| line.trim().is_empty());
     let header =
@@ -47,6 +47,9 @@ pub fn parse_proc(answer: &str) -> Result<Processes, ProbeError> {
             columns.iter().position(|c| *c == name).and_then(|i| words.get(i)).copied().unwrap_or_default()
         };
         let Ok(pid) = get("PID").parse() else { continue };
+        if found.workers.len().saturating_add(found.old_workers.len()) >= super::MOST {
+            return Err(super::too_many("processes"));
+        }
         let process = Process {
             pid,
             reloads: get("reloads").parse().unwrap_or_default(),

@@ -16,6 +16,14 @@ pub use csv::{Kind, ProxyRow, Status, parse_stat};
 pub use ends::{Ends, parse_ends};
 pub use master::{Process, Processes, parse_proc};
 
+/// Rows, sessions or processes that an answer may hold. Each takes HAProxy 200 bytes and more to say, so that the longest
+/// answer that is read cannot have as many; in memory, small ones would take many times their text.
+const MOST: usize = 250_000;
+
+fn too_many(what: &str) -> ProbeError {
+    ProbeError::NotHaproxy(format!("more than {MOST} {what}"))
+}
+
 /// The process that is asked.
 #[derive(Debug, Clone, Copy)]
 pub enum Via<'a> {
@@ -108,7 +116,16 @@ fn ask(sys: &dyn System, via: Via<'_>, question: &str, deadline: Deadline) -> Re
     if answer.iter().all(u8::is_ascii_whitespace) && !question.starts_with("show sess") {
         return Err(ProbeError::Closed);
     }
-    Ok(String::from_utf8_lossy(&answer).into_owned())
+    Ok(text(answer))
+}
+
+/// An answer as text, in little more memory than it has already. HAProxy's own words are ASCII: of an answer that is no
+/// UTF-8 nothing else is kept.
+pub(crate) fn text(answer: Vec<u8>) -> String {
+    String::from_utf8(answer).unwrap_or_else(|e| {
+        let ascii = |b: u8| if b.is_ascii() { char::from(b) } else { '?' };
+        e.into_bytes().into_iter().map(ascii).collect()
+    })
 }
 
 /// What HAProxy says instead of an answer: its first line.
@@ -143,12 +160,15 @@ pub fn parse_info(answer: &str) -> Result<Info, ProbeError> {
 /// Reads `show sess`: an id, then `name=value` words; unknown ones skipped.
 ///
 /// # Errors
-/// `NotHaproxy` when a line is no session.
+/// `NotHaproxy` when a line is no session, or when there are more than can be.
 pub fn parse_sessions(answer: &str) -> Result<Vec<Session>, ProbeError> {
     let mut sessions = Vec::new();
     for line in answer.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (id, rest) =
             line.split_once(": ").filter(|(id, _)| id.starts_with("0x")).ok_or_else(|| refused(answer))?;
+        if sessions.len() >= MOST {
+            return Err(too_many("sessions"));
+        }
         let get = |name: &str| {
             let mut words = rest.split_ascii_whitespace().filter_map(|word| word.split_once('='));
             let value = words.find(|(n, _)| *n == name).map(|(_, value)| value).unwrap_or_default();

@@ -62,6 +62,21 @@ fn what_is_no_table_is_refused_with_its_first_line() {
 }
 
 #[test]
+fn an_answer_beyond_all_bounds_takes_little_memory() {
+    let head = "# pxname,svname,status\n";
+    let rows = parse_stat(&format!("{head}{}", "a,b,UP\n".repeat(250_000))).unwrap();
+    assert_eq!(rows.len(), 250_000);
+    let said = parse_stat(&format!("{head}{}", "a,b,UP\n".repeat(250_001))).unwrap_err().to_string();
+    assert_eq!(said, "not what HAProxy answers: more than 250000 rows");
+    let wide = parse_stat(&format!("{head}a,b,UP{},\nc,{},DOWN\n", ",x".repeat(5000), "d".repeat(40_000)));
+    let wide = wide.unwrap();
+    assert_eq!((wide[0].status, wide[1].status, wide[1].server.len()), (Status::Up, Status::Down, 16 << 10));
+    assert!(parse_sessions(&"0x1: fe=a\n".repeat(250_001)).is_err());
+    assert_eq!(text(vec![b'a', 0xf3, b'\n']), "a?\n");
+    assert_eq!(text("\u{fc}".into()), "\u{fc}");
+}
+
+#[test]
 fn the_process_is_read() {
     let info = "Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nPid: 1645\nUptime: 0d 0h00m03s\nUptime_sec: 3\nMaxconn: 9977\n\
                 CurrConns: 2\nnode: vm\ndescription: hash: 0123\nStopping: 1\nListeners: 5\n\n";

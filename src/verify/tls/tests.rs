@@ -18,7 +18,14 @@ struct Certs {
     leaf_key: Vec<u8>,
     lone: Vec<u8>,
     lone_key: Vec<u8>,
+    /// Of the CA and for the leaf's key and names, but for another time: before 2021, after 2089.
+    expired: Vec<u8>,
+    early: Vec<u8>,
 }
+
+/// What `openssl ca` wants, the one command that takes dates.
+const DATED: &str = "[ca]\ndefault_ca=d\n[d]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n\
+    x509_extensions=e\nunique_subject=no\n[p]\ncommonName=supplied\n[e]\nsubjectAltName=DNS:pg-test-1,IP:127.0.0.1\n";
 
 fn openssl(dir: &Path, args: &str) {
     let made = Command::new("openssl").current_dir(dir).args(args.split(' ')).output().expect("openssl");
@@ -36,6 +43,16 @@ fn certs() -> &'static Certs {
         openssl(dir, &format!("{new} -keyout lone.key -out lone.crt -subj /CN=lone {san}"));
         let leaf = format!("{san} -CA ca.crt -CAkey ca.key -addext basicConstraints=critical,CA:FALSE");
         openssl(dir, &format!("{new} -keyout leaf.key -out leaf.crt -subj /CN=pg-test-1 {leaf}"));
+        for (file, text) in [("ca.cnf", DATED), ("index", ""), ("serial", "01\n")] {
+            std::fs::write(dir.join(file), text).unwrap();
+        }
+        openssl(dir, "req -new -key leaf.key -out leaf.csr -subj /CN=pg-test-1");
+        let dated = "ca -batch -notext -config ca.cnf -cert ca.crt -keyfile ca.key -in leaf.csr";
+        openssl(
+            dir,
+            &format!("{dated} -out expired.crt -startdate 20200101000000Z -enddate 20201231000000Z"),
+        );
+        openssl(dir, &format!("{dated} -out early.crt -startdate 20900101000000Z -enddate 20901231000000Z"));
         let read = |name: &str| std::fs::read(dir.join(name)).unwrap();
         Certs {
             ca: read("ca.crt"),
@@ -43,6 +60,8 @@ fn certs() -> &'static Certs {
             leaf_key: read("leaf.key"),
             lone: read("lone.crt"),
             lone_key: read("lone.key"),
+            expired: read("expired.crt"),
+            early: read("early.crt"),
         }
     })
 }
@@ -106,6 +125,19 @@ fn a_server_is_proven_by_its_ca_and_name_or_expressly_not() {
     let insecure = TlsConfig::insecure(None).unwrap();
     assert!(!insecure.verifies());
     assert_eq!(ask(lone, &insecure, "anything").unwrap(), "secret");
+}
+
+#[test]
+fn a_certificate_out_of_its_time_is_named() {
+    let c = certs();
+    let trusting = TlsConfig::verified(&c.ca, None).unwrap();
+    for (cert, said) in
+        [(&c.expired, "the certificate has expired"), (&c.early, "the certificate is not valid yet")]
+    {
+        let server = https(cert, &c.leaf_key, None);
+        assert_eq!(tls_error(ask(server, &trusting, "pg-test-1")), said);
+        assert_eq!(ask(server, &TlsConfig::insecure(None).unwrap(), "pg-test-1").unwrap(), "secret");
+    }
 }
 
 #[test]

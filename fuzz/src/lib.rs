@@ -1,0 +1,3 @@
+//! The fuzz targets as a library: each program of fuzz_targets/ is one line.
+
+pub mod targets;
