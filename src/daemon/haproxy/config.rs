@@ -62,11 +62,19 @@ impl Backend {
     /// Whether its servers are checked for being the leader: there must be one at most.
     #[must_use]
     pub fn asks_for_leader(&self) -> bool {
-        let leads = |uri: &str| {
-            let path = uri.split('?').next().unwrap_or_default();
-            matches!(path, "/" | "/primary" | "/master" | "/read-write" | "/leader")
-        };
-        self.check.iter().filter_map(|s| s.ask.as_ref()).any(|a| a.status == 200 && leads(&a.uri))
+        self.check.iter().filter_map(|s| s.ask.as_ref()).any(|a| a.wants_writes() || a.is(&["/leader"]))
+    }
+}
+
+impl Ask {
+    /// Whether only a member that takes writes may pass (Patroni manual, "Health check endpoints").
+    #[must_use]
+    pub fn wants_writes(&self) -> bool {
+        self.is(&["/", "/primary", "/master", "/read-write"])
+    }
+
+    fn is(&self, paths: &[&str]) -> bool {
+        self.status == 200 && paths.contains(&self.uri.split('?').next().unwrap_or_default())
     }
 }
 

@@ -73,9 +73,13 @@ fn ask(node: &Node<'_>, q: &Question, end: Deadline) -> Seen {
     };
     let Ok(tls) = tls else { return Seen::Silent };
     let api = Api { addr: q.addr, host: q.host.clone(), tls };
-    match patroni::check(node.sys, &api, &ask.method, &ask.uri, ask.status, end) {
-        Ok(()) => Seen::Passes,
-        Err(ProbeError::Status { .. }) => Seen::Refuses,
+    let passes = match ask.wants_writes() {
+        true => patroni::takes_writes(node.sys, &api, &ask.uri, end),
+        false => patroni::check(node.sys, &api, &ask.method, &ask.uri, ask.status, end).map(|()| true),
+    };
+    match passes {
+        Ok(true) => Seen::Passes,
+        Ok(false) | Err(ProbeError::Status { .. }) => Seen::Refuses,
         Err(_) => Seen::Silent,
     }
 }

@@ -8,6 +8,10 @@ use crate::host::real::RealSystem;
 
 /// A member that answers every check with a status; `None`: takes connections and says nothing.
 fn member(status: Option<u16>) -> SocketAddr {
+    saying(status, "")
+}
+
+fn saying(status: Option<u16>, body: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -19,7 +23,7 @@ fn member(status: Option<u16>) -> SocketAddr {
                 continue;
             };
             drop(stream.read(&mut [0; 1024]));
-            drop(write!(stream, "HTTP/1.0 {status} X\r\n\r\n"));
+            drop(write!(stream, "HTTP/1.0 {status} X\r\n\r\n{body}"));
         }
     });
     addr
@@ -87,6 +91,17 @@ fn a_cold_start_begins_with_what_the_members_say() {
     assert_eq!(written(&paths), pairs(&[("a-1", false), ("a-2", true), ("a-3", false)]));
     forget(&node).unwrap();
     assert!(!paths.server_state.exists(), "a stale file is worse than none");
+}
+
+#[test]
+fn a_member_that_is_being_promoted_is_down_until_it_takes_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, new) = (member(Some(503)), saying(Some(200), r#"{"state": "running", "role": "replica"}"#));
+    let paths = node_in(dir.path(), &[old, new, saying(Some(200), r#"{"role": "master"}"#)]);
+    let sys = RealSystem::new(None);
+    let node = Node { sys: &sys, paths: paths.clone(), rooted: false };
+    seed(&node).unwrap();
+    assert_eq!(written(&paths), pairs(&[("a-1", false), ("a-2", false), ("a-3", true)]));
 }
 
 #[test]

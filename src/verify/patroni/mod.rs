@@ -49,6 +49,18 @@ pub fn check(
     if got == wanted { Ok(()) } else { Err(ProbeError::Status { got, wanted }) }
 }
 
+/// A service's check for the member that takes writes, by status and by what the member says of itself. Patroni answers
+/// it by the lock (`Ha.is_leader`): for a moment a member that is being promoted passes and is in recovery still. An
+/// answer that is none of Patroni's (another program's check) counts by its status.
+///
+/// # Errors
+/// Why there is no answer; `Status` when it is not 200.
+pub fn takes_writes(sys: &dyn System, api: &Api, path: &str, deadline: Deadline) -> Result<bool, ProbeError> {
+    let body = json(sys, api, path, deadline)?;
+    let role = MemberHealth::parse(&body).ok().and_then(|h| h.role);
+    Ok(role.and_then(|r| r.in_recovery()) != Some(true))
+}
+
 /// Whom the member knows of: `GET /cluster`.
 ///
 /// # Errors

@@ -165,3 +165,13 @@ fn an_answer_of_very_many_values_is_refused_before_it_is_built() {
     let said = ClusterView::parse(members(50_000).as_bytes()).unwrap_err().to_string();
     assert_eq!(said, "bad JSON: more than 20000 values");
 }
+
+#[test]
+fn a_member_that_is_being_promoted_takes_no_writes_yet_though_its_check_passes() {
+    let takes = |addr| takes_writes(&Sockets, &api(addr), "/primary", soon(2000));
+    assert!(takes(json(PRIMARY_4)).unwrap());
+    assert!(!takes(json(REPLICA_2)).unwrap(), "Patroni passes whoever has the lock");
+    assert!(takes(json("")).unwrap(), "another program's answer counts by its status");
+    let away = answer("HTTP/1.0 503 X\r\n\r\n");
+    assert!(matches!(takes(away), Err(ProbeError::Status { got: 503, wanted: 200 })));
+}
