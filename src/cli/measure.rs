@@ -35,7 +35,7 @@ pub struct MeasureArgs {
     #[arg(long, conflicts_with = "host")]
     vip: bool,
     /// How long sessions are begun
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
     /// Sessions a second, for each port
     #[arg(long, value_name = "N", default_value = "20")]
