@@ -201,6 +201,14 @@ def failures(log):
     return out
 
 
+def quiet(log, troubles):
+    """Sessions while nothing was wrong: (sessions, served, p50, p99 of those served). What the machine itself bears."""
+    spans = [(t.begin - 0.5, t.undone + RISE) for t in troubles]
+    calm = [s for s in log if s.port in (*WRITES, *READS) and not any(a <= s.at < b for a, b in spans)]
+    took = [s.end - s.at for s in calm if s.recovery is not None]
+    return len(calm), len(took), percentile(took, 50), percentile(took, 99)
+
+
 def reckon(head, lines, kept, troubles, sync_at):
     """Everything, as plain values."""
     log = sessions(head, lines)
@@ -214,6 +222,6 @@ def reckon(head, lines, kept, troubles, sync_at):
     return {
         'log': log, 'wrong': wrong, 'missing': lost, 'acked': acked, 'gaps': each,
         'two': two_primaries(log), 'two_direct': two_primaries(log, members), 'failures': failures(log),
-        'p50': percentile(served, 50), 'p99': percentile(served, 99),
+        'quiet': quiet(log, troubles), 'p50': percentile(served, 50), 'p99': percentile(served, 99),
         'rate': sum(1 for s in log if s.port in (*WRITES, *READS)) / spent,
     }

@@ -18,6 +18,10 @@ def columns(result):
             for kind, ports in (('writes', WRITES), ('reads', READS))}
     out = {'sessions a second': (f"{result['rate']:.0f}", result['rate'] > 0),
            'p50 / p99 of a session, ms': (f"{result['p50'] * 1000:.0f} / {result['p99'] * 1000:.0f}", None)}
+    calm, well, *times = result['quiet']
+    out['while nothing is wrong: served, p50 / p99 ms'] = (
+        f'{well} of {calm}, {times[0] * 1000:.0f} / {times[1] * 1000:.0f}', None)
+    out['load of the machine, begin / end'] = (' / '.join(f'{n:.1f}' for n in result['load']), None)
     for port, (total, failed, _) in result['failures'].items():
         out[f'failed on {port} (guard refusals too)'] = (f'{failed} of {total}', None)
     for kind, ports in (('writes', '5433, 5436'), ('reads', '5434')):
@@ -140,6 +144,10 @@ def plain(wanted, slots, results, by_setup, took, good):
             'figures': {what: figure for what, (figure, _) in by_setup[setup].items()},
             'failures': {port: {'sessions': total, 'failed': failed, 'errors': errors}
                          for port, (total, failed, errors) in result['failures'].items()},
+            'misrouted': {kind: [{'fault': t.name if t else None, 'port': s.port, 'member': s.member, 'at': round(s.at, 3),
+                                  'after_role_change': age, 'late': late}
+                                 for late, part in ((True, result['wrong'][kind].late), (False, result['wrong'][kind].early))
+                                 for t, s, age in part[:200]] for kind in ('writes', 'reads')},
             'schedule_was_late_by': round(result['shift'], 1),
             'faults': [{'fault': t.name, 'synchronous': t.sync, 'moved': t.moved, 'gap': round(ports, 2),
                         'members': round(direct, 2), 'share': round(share, 2), 'verify': d['verify']}

@@ -2,7 +2,7 @@
 
 import unittest
 
-from reckon import RISE, Session, Trouble, gap, gaps, misrouted, missing, percentile, sessions, two_primaries
+from reckon import RISE, Session, Trouble, gap, gaps, misrouted, missing, percentile, quiet, sessions, two_primaries
 from schedule import schedule
 from faults import ALL
 
@@ -86,6 +86,12 @@ class Gaps(unittest.TestCase):
 
     def test_percentiles_are_by_nearest_rank(self):
         self.assertEqual((percentile([3, 1, 2], 50), percentile([3, 1, 2], 99), percentile([], 50)), (2, 3, 0.0))
+
+
+    def test_quiet_is_outside_of_faults_and_of_the_time_to_recover(self):
+        log = [on('5433', 1, 'm1', False, True), on('5433', 5, 'm1', False, True), Session('5434', 30, 34, error='timed out')]
+        calm, well, p50, _ = quiet(log, [Trouble('x', False, 4, 6, 30)])
+        self.assertEqual((calm, well, round(p50, 3)), (2, 1, 0.01))
 
 
 class Lines(unittest.TestCase):
