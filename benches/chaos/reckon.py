@@ -72,15 +72,15 @@ class Truth:
     """What members showed of their role, whoever asked."""
 
     def __init__(self, log, members):
-        self.led = defaultdict(list)
-        for s in sorted((s for s in log if s.recovery is False), key=lambda s: s.end):
-            self.led[s.member].append(s.end)
+        self.shown = {True: defaultdict(list), False: defaultdict(list)}
+        for s in sorted((s for s in log if s.recovery is not None), key=lambda s: s.end):
+            self.shown[s.recovery][s.member].append(s.end)
         # A member asked directly: begin, end, and the role that it told, or None.
         self.direct = {m: [(s.at, s.end, s.recovery) for s in log if s.port == m] for m in members}
 
-    def since_led(self, member, when):
-        """Seconds since the member last showed that it led; None where it never did."""
-        times = self.led.get(member, [])
+    def since(self, member, recovery, when):
+        """Seconds since the member last showed that it was in recovery, or that it led; None where it never did."""
+        times = self.shown[recovery].get(member, [])
         place = bisect.bisect_right(times, when)
         return when - times[place - 1] if place else None
 
@@ -108,14 +108,17 @@ def misrouted(log, readers, troubles):
         if s.recovery is None:
             continue
         if s.port in WRITES and s.recovery and not s.wrote:
-            age = truth.since_led(s.member, s.end)
+            age = truth.since(s.member, False, s.end)
             kind = out['writes'].early if age is not None and age <= FALL else out['writes'].late
             kind.append((within(troubles, s.at), s, age))
         elif s.port in READS and not s.recovery and not by_policy(troubles, s.at):
             ages = [age for age in (truth.replica_for(m, s) for m in readers if m != s.member) if age is not None]
             if ages:
-                kind = out['reads'].early if max(ages) <= RISE else out['reads'].late
-                kind.append((within(troubles, s.at), s, max(ages)))
+                # Promoted a moment ago, it was a replica to the checks; or the replica came back a moment ago.
+                promoted = truth.since(s.member, True, s.end)
+                fresh = promoted is not None and promoted <= FALL
+                kind = out['reads'].early if fresh or max(ages) <= RISE else out['reads'].late
+                kind.append((within(troubles, s.at), s, promoted if fresh else max(ages)))
     return out
 
 
@@ -142,17 +145,16 @@ def missing(log, kept, sync_at):
 
 
 def two_primaries(log, ports=WRITES):
-    """Writes that one member acknowledged after another one on another timeline had begun to: what clients were told by
-    two primaries. `ports`: through which; members' names ask what members took from whoever asks them directly."""
-    firsts = {}
-    out = []
-    for s in sorted((s for s in log if s.wrote and s.port in ports), key=lambda s: s.end):
-        if s.timeline is None or s.member is None:
-            continue
-        firsts.setdefault((s.timeline, s.member), s.end)
-        if any(t > s.timeline and m != s.member and first < s.end for (t, m), first in firsts.items()):
-            out.append(s)
-    return out
+    """Writes that one member acknowledged between the first and the last one of another member on a later timeline: what
+    clients were told by two primaries. `ports`: through which; members' names ask what members took from whoever asks
+    them directly."""
+    took = sorted((s for s in log if s.wrote and s.port in ports and s.timeline and s.member), key=lambda s: s.end)
+    spans = {}
+    for s in took:
+        first, _ = spans.get((s.timeline, s.member), (s.end, 0))
+        spans[s.timeline, s.member] = first, s.end
+    return [s for s in took if any(t > s.timeline and m != s.member and first < s.end < last
+                                   for (t, m), (first, last) in spans.items())]
 
 
 def gap(log, ports, begin, until):

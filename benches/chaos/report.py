@@ -101,11 +101,12 @@ def tell(wanted, slots, results, took):
         explain(setup, result)
     good = all(kept is not False for _, kept in first.values())
     if len(results) == 2:
-        sums = {setup: sum(g[3] for g in result['gaps'] if g[0].moved) for setup, result in results.items()}
-        shorter = sums['pgsvc'] <= sums['plain']
-        good = good and shorter
-        print(f"without writes for the load balancer's sake while the primary moves, in all: pgsvc {sums['pgsvc']:.1f} s, "
-              f"plain {sums['plain']:.1f} s{'' if shorter else ': BROKEN'}")
+        # What Patroni makes of a fault is not the same each time: only where the primary moved in both is compared.
+        both = [pair for pair in zip(results['pgsvc']['gaps'], results['plain']['gaps']) if pair[0][0].moved and pair[1][0].moved]
+        mine, other = (sum(pair[n][3] for pair in both) for n in (0, 1))
+        good = good and mine <= other
+        print(f"without writes for the load balancer's sake, in the {len(both)} faults in which the primary moved both times: "
+              f"pgsvc {mine:.1f} s, plain {other:.1f} s{'' if mine <= other else ': BROKEN'}")
     print('the aim is kept' if good else 'THE AIM IS BROKEN')
     (stage.OUT / 'chaos.json').write_text(json.dumps(plain(wanted, slots, results, by_setup, took, good), indent=1) + '\n')
     return good

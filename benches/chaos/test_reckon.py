@@ -42,6 +42,12 @@ class Misrouted(unittest.TestCase):
         self.assertEqual(self.wrong([*truth('m2', True, 10, 19), *truth('m2', False, 21), read]), [(0, 0), (0, 0)])
         self.assertEqual(self.wrong([read]), [(0, 0), (0, 0)])
 
+    def test_reads_on_a_replica_that_was_promoted_a_moment_ago_are_told_apart_too(self):
+        replica = truth('m2', True, 10, 14, 19, 23)
+        was = truth('m1', True, 18)
+        self.assertEqual(self.wrong([*replica, *was, on('5434', 22, 'm1', False)]), [(0, 0), (1, 0)])
+        self.assertEqual(self.wrong([*replica, *truth('m1', True, 16), on('5434', 22, 'm1', False)]), [(0, 0), (0, 1)])
+
     def test_reads_leave_a_replica_that_the_load_balancer_cannot_reach(self):
         log = [*truth('m2', True, 10, 14, 19, 21), on('5434', 20, 'm1', False)]
         cut = Trouble('partition-replica', False, 12, 19, 30, reads_leave=True)
@@ -65,6 +71,8 @@ class Ledger(unittest.TestCase):
         self.assertEqual(two_primaries(old + new), [])
         back = on('5433', 4.5, 'm1', False, True, timeline=1)
         self.assertEqual(two_primaries([*old, *new, back]), [back])
+        # One that leads again on the old timeline once the new one has ended is a loss, and not two at once.
+        self.assertEqual(two_primaries([*old, *new, on('5433', 6, 'm1', False, True, timeline=1)]), [])
         # The same member on a new timeline is one that was promoted in place.
         self.assertEqual(two_primaries([*old, on('5433', 4, 'm1', False, True, timeline=2), back]), [])
         # Directly asked members are another question.
