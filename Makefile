@@ -83,6 +83,12 @@ bench-reload: build ## reloads, starts, role changes under load, beside the plai
 	lab/lab install
 	benches/reload/run
 
+.PHONY: chaos
+chaos: build ## an hour of seeded faults under load, with pgsvc and with a plain setup (MINUTES=60 each, SEED=1)
+	lab/lab install
+	python3 -B benches/chaos/test_reckon.py
+	benches/chaos/run
+
 vip: build ## virtual addresses on machines with kernels of their own: who holds them, moves, gaps, reloads
 	lab/lab install
 	benches/vip/run

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 use testkit::{Sockets, soon};
 use verify::error::ProbeError;
-use verify::postgres::{Answer, Identity, Login, PgError, Session, TlsMode, handshake, session};
+use verify::postgres::{Answer, Identity, Login, PgError, Session, TlsMode, Write, handshake, session};
 use verify::tls::TlsConfig;
 use wire::{Pgbouncer, Postgres, wait_until};
 
@@ -202,6 +202,35 @@ fn a_standby_is_another_instance_of_the_same_cluster() {
     );
     let greeted = handshake(&Sockets, standby.addr(), "app", "app", soon(10_000)).unwrap();
     assert!(matches!(greeted.answer, Answer::Refuses(PgError::StartingUp(_))));
+}
+
+#[test]
+fn a_ledger_says_who_took_a_row_and_why_another_one_did_not() {
+    let primary = Postgres::primary("");
+    let standby = Postgres::standby(&primary);
+    primary
+        .sql_in("app", "CREATE TABLE ledger (id bigint PRIMARY KEY); GRANT SELECT, INSERT ON ledger TO app");
+    let brief = |addr: SocketAddr, id: u64| {
+        let mut s = Session::open(&Sockets, addr, &login("app", TlsMode::Disable), soon(10_000)).unwrap();
+        s.brief(Write::Row { table: "ledger", id }, false).unwrap()
+    };
+    let of = ask(primary.addr(), "app").unwrap();
+    let took = brief(primary.addr(), 7);
+    assert_eq!((took.start, took.in_recovery, took.wrote), (of.postmaster_start, false, true));
+    let more = took.more.unwrap();
+    assert_eq!(
+        (more.timeline, &more.system, more.id, more.refused),
+        (Some(1), &of.system_identifier, Some(7), None)
+    );
+    let again = brief(primary.addr(), 7);
+    assert!(!again.wrote && again.more.unwrap().refused.unwrap().contains("23505"));
+    wait_until("the standby has the table", || {
+        standby.sql_in("app", "SELECT count(*) FROM pg_class WHERE relname = 'ledger'").trim() == "1"
+    });
+    let refused = brief(standby.addr(), 8);
+    assert!(refused.in_recovery && !refused.wrote && refused.start != took.start);
+    assert!(refused.more.unwrap().refused.unwrap().contains("25006"));
+    assert_eq!(primary.sql_in("app", "SELECT string_agg(id::text, ' ') FROM ledger").trim(), "7");
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub struct MeasureArgs {
     #[arg(long, conflicts_with = "host")]
     vip: bool,
     /// How long sessions are begun
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
     /// Sessions a second, for each port
     #[arg(long, value_name = "N", default_value = "20")]
@@ -46,6 +46,9 @@ pub struct MeasureArgs {
     /// The longest a session may take
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = clap::value_parser!(u64).range(1..=60))]
     limit: u64,
+    /// Sessions on ports for writes leave a row in this table, (id bigint), and every line tells timeline, cluster and id
+    #[arg(long, value_name = "TABLE", requires = "lines", value_parser = table_name)]
+    ledger: Option<String>,
     /// Print every session as a line of JSON, and no table
     #[arg(long)]
     lines: bool,
@@ -69,7 +72,8 @@ pub fn run(a: &MeasureArgs) -> Result<u8, Errors> {
         return Ok(show(a.source.format, &head.targets, &samples));
     }
     let (targets, login) = aims(&sys, a)?;
-    let plan = Plan::new(&targets, Duration::from_secs(a.seconds), Duration::from_secs(a.limit));
+    let mut plan = Plan::new(&targets, Duration::from_secs(a.seconds), Duration::from_secs(a.limit));
+    plan.ledger = a.ledger.as_deref();
     let began = sys.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
     let head = Head { began: u64::try_from(began).unwrap_or(u64::MAX), targets };
     if a.lines {
@@ -85,6 +89,18 @@ pub fn run(a: &MeasureArgs) -> Result<u8, Errors> {
     });
     let samples = samples.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(show(a.source.format, &head.targets, &samples))
+}
+
+/// A name that needs no quotes in SQL, with a schema or without.
+fn table_name(text: &str) -> Result<String, String> {
+    let plain = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+            && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    if text.split('.').count() <= 2 && text.split('.').all(plain) {
+        return Ok(text.to_owned());
+    }
+    Err("is no table's name: lower-case letters, digits and '_', with a schema or without".to_owned())
 }
 
 /// Where the sessions go, and how they log in: as `verify` would have it.
@@ -192,4 +208,19 @@ fn row(s: &Sum) -> Vec<String> {
 
 fn milliseconds(micros: u64) -> String {
     micros.saturating_add(500).checked_div(1000).unwrap_or(0).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table_name;
+
+    #[test]
+    fn a_ledger_s_name_brings_no_sql_along() {
+        for good in ["chaos", "chaos.writes_1", "_x"] {
+            assert_eq!(table_name(good).as_deref(), Ok(good));
+        }
+        for bad in ["", ".", "a.", "a.b.c", "A", "1a", "a b", "a;b", "a\"b", "a(id) values (1)--"] {
+            assert!(table_name(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -7,32 +7,40 @@ use super::{Came, Promise, Sample, Target};
 use crate::host::System;
 use crate::verify::deadline::Deadline;
 use crate::verify::parallel::parallel;
-use crate::verify::postgres::{Login, PgError, Session};
+use crate::verify::postgres::{Login, PgError, Session, Write};
 
 /// How long, and with how much patience.
 #[derive(Debug, Clone, Copy)]
-pub struct Plan {
+pub struct Plan<'a> {
     pub time: Duration,
     /// The longest a session may take.
     pub limit: Duration,
     /// Sessions at the same time, all targets together.
     pub most: usize,
+    /// Where sessions on ports for writes leave a row each. Without one they write a message.
+    pub ledger: Option<&'a str>,
 }
 
-impl Plan {
+impl Plan<'_> {
     /// Threads for every session that may be open at once, within reason.
     pub fn new(targets: &[Target], time: Duration, limit: Duration) -> Self {
         let at_once = |t: &Target| limit.as_secs_f64() / t.every.as_secs_f64().max(0.001);
         let most = targets.iter().map(at_once).sum::<f64>().ceil();
         // Saturates, as casts from floating point do.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let most = (most as usize).clamp(targets.len().max(1), 384);
-        Self { time, limit, most }
+        let most = (most as usize).clamp(targets.len().max(1), 1024);
+        Self { time, limit, most, ledger: None }
     }
 }
 
 /// Runs the plan and gives every session's outcome to `say`, as it comes.
-pub fn run(sys: &dyn System, targets: &[Target], login: &Login, plan: Plan, say: &(dyn Fn(&Sample) + Sync)) {
+pub fn run(
+    sys: &dyn System,
+    targets: &[Target],
+    login: &Login,
+    plan: Plan<'_>,
+    say: &(dyn Fn(&Sample) + Sync),
+) {
     let schedule = schedule(targets, plan.time);
     let began = sys.now();
     parallel(&schedule, plan.most, |(at, to)| {
@@ -41,20 +49,31 @@ pub fn run(sys: &dyn System, targets: &[Target], login: &Login, plan: Plan, say:
         if let Some(wait) = due.checked_sub(sys.now()) {
             sys.sleep(wait);
         }
-        let came = one(sys, target, login, plan.limit);
+        let came = one(sys, target, login, plan, id(*at, *to));
         let took = micros(sys.now().saturating_sub(due));
         say(&Sample { to: *to, at: micros(*at), took, came });
     });
 }
 
-fn one(sys: &dyn System, target: &Target, login: &Login, limit: Duration) -> Came {
-    // A member that leads commits a write as well: that is the moment which a port's is measured by.
-    let write = matches!(target.promise, Promise::Write | Promise::Member);
-    let deadline = Deadline::after(sys, limit);
-    match Session::open(sys, target.addr, login, deadline).and_then(|mut s| s.brief(write)) {
+fn one(sys: &dyn System, target: &Target, login: &Login, plan: Plan<'_>, id: u64) -> Came {
+    let write = match (target.promise, plan.ledger) {
+        (Promise::Write, Some(table)) => Write::Row { table, id },
+        // A member that leads commits a write as well: that is the moment which a port's is measured by.
+        (Promise::Write | Promise::Member, _) => Write::Message,
+        (Promise::Read | Promise::Answer, _) => Write::Nothing,
+    };
+    let deadline = Deadline::after(sys, plan.limit);
+    match Session::open(sys, target.addr, login, deadline)
+        .and_then(|mut s| s.brief(write, plan.ledger.is_some()))
+    {
         Ok(brief) => Came::Served(brief),
         Err(e) => Came::Failed { error: text(&e) },
     }
+}
+
+/// A row's name: one of its own for every session of a run.
+fn id(at: Duration, to: usize) -> u64 {
+    micros(at).saturating_mul(1000).saturating_add(u64::try_from(to % 1000).unwrap_or(0))
 }
 
 fn text(e: &PgError) -> String {
@@ -113,8 +132,17 @@ mod tests {
             Plan::new(&[target(every), target(every)], Duration::ZERO, Duration::from_secs(limit)).most
         };
         assert_eq!(most(100, 5), 100);
-        assert_eq!(most(1, 60), 384);
+        assert_eq!(most(1, 60), 1024);
         assert_eq!(most(60_000, 1), 2);
+    }
+
+    #[test]
+    fn every_session_of_a_schedule_has_a_name_of_its_own() {
+        let all = schedule(&[target(10), target(10), target(7)], Duration::from_secs(2));
+        let mut ids: Vec<_> = all.iter().map(|(at, to)| id(*at, *to)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), all.len());
     }
 
     #[test]

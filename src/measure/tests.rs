@@ -2,6 +2,7 @@
 
 use super::sums::{Sums, sums};
 use super::*;
+use crate::verify::postgres::More;
 
 const WRITES: usize = 0;
 const READS: usize = 1;
@@ -27,7 +28,12 @@ fn four() -> Vec<Target> {
 /// Times in milliseconds; every session takes one.
 fn served(to: usize, at: u64, start: i64, in_recovery: bool) -> Sample {
     let wrote = !in_recovery && to != READS;
-    Sample { to, at: at * 1000, took: 1000, came: Came::Served(Brief { start, in_recovery, wrote }) }
+    Sample {
+        to,
+        at: at * 1000,
+        took: 1000,
+        came: Came::Served(Brief { start, in_recovery, wrote, more: None }),
+    }
 }
 
 fn failed(to: usize, at: u64) -> Sample {
@@ -81,7 +87,7 @@ fn away_is_the_longest_time_between_two_kept_promises_however_it_was_spent() {
     assert_eq!(with(&[failed(WRITES, 20), back.clone()]), (90_000, 11_000));
     assert_eq!(with(&[served(WRITES, 20, 2, true), back.clone()]), (90_000, 11_000));
     let mut read_only = served(WRITES, 20, 1, false);
-    read_only.came = Came::Served(Brief { start: 1, in_recovery: false, wrote: false });
+    read_only.came = Came::Served(Brief { start: 1, ..Brief::default() });
     assert_eq!(with(&[read_only, back]), (90_000, 11_000));
     let late = Sample { took: 81_000, ..served(WRITES, 20, 1, false) };
     assert_eq!(with(&[late]), (90_000, 11_000));
@@ -115,7 +121,11 @@ fn percentiles_are_of_sessions_that_got_an_answer() {
 
 #[test]
 fn a_sample_reads_back_as_it_was_written() {
-    for sample in [served(WRITES, 3, 5, false), failed(READS, 4)] {
+    let refused = Some("cannot execute INSERT in a read-only transaction (25006)".into());
+    let more = More { timeline: Some(3), system: Some("7".into()), id: Some(3_000_000), refused };
+    let mut entered = served(WRITES, 3, 5, true);
+    entered.came = Came::Served(Brief { start: 5, in_recovery: true, wrote: false, more: Some(more) });
+    for sample in [served(WRITES, 3, 5, false), failed(READS, 4), entered] {
         let text = serde_json::to_string(&sample).unwrap();
         assert_eq!(serde_json::from_str::<Sample>(&text).unwrap(), sample, "{text}");
     }

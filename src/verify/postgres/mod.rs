@@ -18,7 +18,7 @@ use super::deadline::Deadline;
 use super::tls::TlsConfig;
 use wire::Wire;
 
-pub use brief::Brief;
+pub use brief::{Brief, More, Write};
 pub use error::{PgError, Sql};
 pub use identity::{Identity, Replay};
 
@@ -90,12 +90,13 @@ impl<'a> Session<'a> {
         identity::ask(&mut self.wire)
     }
 
-    /// Asks in one statement who serves, and writes where the server takes writes and one is wanted.
+    /// Asks in one statement who serves, with `more` its timeline and cluster too, and writes what is wanted: a message
+    /// where the server takes writes, a row in any case.
     ///
     /// # Errors
-    /// Why there is no answer, or no commit.
-    pub fn brief(&mut self, write: bool) -> Result<Brief, PgError> {
-        brief::ask(&mut self.wire, write)
+    /// Why there is no answer, or no commit of a message. That of a row is in the answer.
+    pub fn brief(&mut self, write: Write<'_>, more: bool) -> Result<Brief, PgError> {
+        brief::ask(&mut self.wire, write, more)
     }
 }
 
