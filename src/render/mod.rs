@@ -3,6 +3,7 @@
 
 pub mod haproxy;
 pub mod keepalived;
+mod quick;
 pub mod view;
 
 use std::collections::BTreeMap;
@@ -58,7 +59,14 @@ impl Default for Layout {
 }
 
 /// Compiled templates.
-pub struct Templates(Handlebars<'static>);
+pub struct Templates {
+    engine: Handlebars<'static>,
+    /// The template that a node renders by the thousand, where it is plain.
+    service: Option<quick::Steps>,
+}
+
+/// The template of a service's file.
+const SERVICE: &str = "service.cfg";
 
 impl Templates {
     /// The built-in ones, with an operator's in their place: file name → text.
@@ -88,11 +96,20 @@ impl Templates {
                 ));
             }
         }
-        errors.finish(Self(engine))
+        let service = quick::Steps::of(&engine, SERVICE);
+        errors.finish(Self { engine, service })
+    }
+
+    /// A service's file.
+    fn service(&self, view: &view::ServiceView) -> Result<String, Error> {
+        match self.service.as_ref().and_then(|steps| steps.text(view)) {
+            Some(text) => Ok(text),
+            None => self.render(SERVICE, view),
+        }
     }
 
     fn render(&self, name: &str, view: &impl Serialize) -> Result<String, Error> {
-        self.0.render(name, view).map_err(|e| {
+        self.engine.render(name, view).map_err(|e| {
             let at = e.line_no.map_or(String::new(), |l| format!(" at line {l}"));
             Error::new(format!("template {name}.hbs"), format!("cannot be rendered{at}: {}", e.reason()))
                 .hint("compare it with the built-in one: pgsvc render --show-templates")
