@@ -292,10 +292,9 @@ fn selectors(errors: &mut Errors, cluster: &str, service: &Service, members: &[M
     let both = [("selector", Some(&service.selector)), ("selector_backup", service.selector_backup.as_ref())];
     for (field, text) in both.into_iter().filter_map(|(f, t)| Some((f, t?))) {
         let place = format!("service '{}' of {cluster}: {field}", service.name);
-        if errors.take(selector::Selector::compile(text).map_err(|e| e.within(&place))).is_none() {
-            continue;
-        }
-        if collected && selector::needs_all_variables(text) {
+        let compiled = errors.take(selector::Selector::compile(text).map_err(|e| e.within(&place)));
+        let Some(selector) = compiled else { continue };
+        if collected && selector.needs_all_variables() {
             errors.push(
                 Error::new(
                     place,
@@ -304,9 +303,9 @@ fn selectors(errors: &mut Errors, cluster: &str, service: &Service, members: &[M
                 .hint("name the variables it means, or pass `members` to the module yourself"),
             );
         }
-        for name in selector::identifiers(text) {
-            for m in members {
-                if let Err(e) = needed(&m.vars, &name, &m.host) {
+        for name in selector.names() {
+            for m in members.iter().filter(|m| m.vars.contains_key(name)) {
+                if let Err(e) = needed(&m.vars, name, &m.host) {
                     errors.push(e);
                 }
             }
