@@ -162,7 +162,7 @@ pub fn render(node: &Node<'_>, model: &Model, apart: bool) -> Result<Vec<Rendere
         files.sort_by(|a, b| a.path.cmp(&b.path));
         return Ok(files);
     }
-    let all = crate::plan::plan(&wanted, &Installed::default(), &node.layout(), &templates, None)?;
+    let all = crate::plan::plan(wanted, &Installed::default(), &node.layout(), &templates, None)?;
     let vips = vip::rendered(node, model, &templates)?;
     Ok(all.changes.into_iter().filter_map(|c| c.after).chain(vips).collect())
 }
@@ -179,7 +179,7 @@ pub fn plan(
 ) -> Result<Plan, Obstacles> {
     let wanted = wanted(node, model, templates, node.sys.find("haproxy"))?;
     let gid = node.sys.group("haproxy");
-    let mut plan = crate::plan::plan(&wanted, installed, &node.layout(), templates, gid)?;
+    let mut plan = crate::plan::plan(wanted, installed, &node.layout(), templates, gid)?;
     if node.rooted {
         plan.action = Action::Nothing;
         plan.commands.clear();
