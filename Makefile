@@ -78,6 +78,15 @@ bench-reload: build ## reloads, starts, role changes under load, beside the plai
 	lab/lab install
 	benches/reload/run
 
+.PHONY: bench-scale instructions
+bench-scale: build ## cost by clusters, 10 to 10,000; start and memory; health checks per second (SHORT=1: 3 minutes)
+	tests/install
+	benches/scale/run
+
+instructions: build ## instruction counts of render and plan, against tests/instructions.json
+	tests/install
+	tests/instructions $(BINARY)
+
 vip: build ## virtual addresses on machines with kernels of their own: who holds them, moves, gaps, reloads
 	lab/lab install
 	benches/vip/run
