@@ -130,13 +130,7 @@ impl Compare<'_> {
     }
 
     /// A server that runs and is wanted.
-    fn server(
-        &mut self,
-        backend: &str,
-        before: Option<&Server<'_>>,
-        wanted: &Server<'_>,
-        live: &LiveServer,
-    ) {
+    fn server(&mut self, backend: &str, before: Option<&Server<'_>>, wanted: &Server<'_>, live: &LiveServer) {
         let name = wanted.name;
         if !same_place(wanted, live) {
             let (from, to) = (&live.address, wanted.address());

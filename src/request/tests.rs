@@ -80,7 +80,9 @@ fn a_load_balancer_carries_the_clusters_of_its_group() {
         warnings: Vec::new(),
     };
     let who = Identity { hostname: "other".into(), addresses: vec!["10.0.0.9".parse().unwrap()] };
-    let at = |host: Option<&str>| from_inventory(inventory.clone(), host, &who, &[], &Vars::new()).unwrap().clusters;
+    let at = |host: Option<&str>| {
+        from_inventory(inventory.clone(), host, &who, &[], &Vars::new()).unwrap().clusters
+    };
     assert_eq!(at(None), ["a", "b"]);
     assert_eq!(at(Some("n3")), ["c"]);
     assert!(at(Some("n1")).is_empty());

@@ -116,9 +116,8 @@ impl<'a> Taken<'a> {
     fn meeting(&self, bind: SocketAddr) -> Vec<(SocketAddr, &'a ResolvedService)> {
         let list = self.ports.get(&bind.port()).map(Vec::as_slice).unwrap_or_default();
         if bind.ip().is_unspecified() || self.whole.contains(&bind.port()) {
-            let meets = |a: &SocketAddr| {
-                a.ip() == bind.ip() || a.ip().is_unspecified() || bind.ip().is_unspecified()
-            };
+            let meets =
+                |a: &SocketAddr| a.ip() == bind.ip() || a.ip().is_unspecified() || bind.ip().is_unspecified();
             return list.iter().filter(|(a, _)| meets(a)).copied().collect();
         }
         let same = self.addresses.get(&bind).into_iter().flatten();

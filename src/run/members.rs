@@ -35,7 +35,8 @@ pub fn kept(node: &Node<'_>, model: &Model, plan: &Plan) -> Result<(), Obstacles
         for address in dropped.into_iter().filter(|a| listed.contains(a)) {
             let what = format!("{address} is no longer a member here, but Patroni still lists it");
             let error = Error::new(format!("cluster '{name}'"), what);
-            found.push(Some(&name), error.hint("remove it from Patroni first, or pass --force (force: true)"));
+            found
+                .push(Some(&name), error.hint("remove it from Patroni first, or pass --force (force: true)"));
         }
     }
     found.finish(())

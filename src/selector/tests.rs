@@ -142,6 +142,9 @@ fn a_text_that_was_compiled_before_is_the_same_selector_and_errors_are_told_each
     }
     // More than are remembered.
     for n in 0..600 {
-        assert_eq!(select(&format!("[? pg_seq == `{}` ]", n % 300)).unwrap().len(), usize::from((1..4).contains(&(n % 300))));
+        assert_eq!(
+            select(&format!("[? pg_seq == `{}` ]", n % 300)).unwrap().len(),
+            usize::from((1..4).contains(&(n % 300)))
+        );
     }
 }

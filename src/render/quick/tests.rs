@@ -73,7 +73,9 @@ fn engine(text: &str) -> Handlebars<'static> {
     let mut engine = Handlebars::new();
     engine.set_strict_mode(true);
     engine.register_escape_fn(handlebars::no_escape);
-    engine.register_template_string("part", "part {{name}}\n{{#each texts}}\n  {{{this}}}\n{{/each}}\n").unwrap();
+    engine
+        .register_template_string("part", "part {{name}}\n{{#each texts}}\n  {{{this}}}\n{{/each}}\n")
+        .unwrap();
     engine.register_template_string("t", text).unwrap();
     engine
 }
