@@ -46,6 +46,8 @@ pub struct Request {
     pub groups: Groups,
     pub options: Options,
     pub check: bool,
+    /// The report is for a person: nobody reads what its clusters are.
+    pub brief: bool,
     pub warnings: Vec<String>,
 }
 
@@ -59,6 +61,8 @@ pub struct Model {
     pub failed: BTreeMap<String, Errors>,
     pub options: Options,
     pub check: bool,
+    /// The report is for a person: nobody reads what its clusters are.
+    pub brief: bool,
     pub warnings: Vec<String>,
     /// The request, as a node keeps it.
     pub kept: Kept,

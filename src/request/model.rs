@@ -44,6 +44,7 @@ pub fn model_apart(mut request: Request) -> Result<Model, Errors> {
         failed: BTreeMap::new(),
         options: std::mem::take(&mut request.options),
         check: request.check,
+        brief: request.brief,
         warnings: std::mem::take(&mut request.warnings),
     };
     if request.clusters.is_empty() {

@@ -214,13 +214,10 @@ fn is_held(node: &Node<'_>) -> bool {
 pub fn begin(model: &Model) -> Report {
     let own = model.clusters.values().flat_map(|c| &c.cluster.members).find(|m| m.host == model.node.name);
     let host = own.map_or(model.node.name.as_str(), |m| m.address.as_str());
+    let described = model.clusters.iter().filter(|_| !model.brief);
     let mut report = Report {
         node: model.node.name.clone(),
-        clusters: model
-            .clusters
-            .iter()
-            .map(|(n, c)| (n.clone(), report::cluster(c, host, &model.options)))
-            .collect(),
+        clusters: described.map(|(n, c)| (n.clone(), report::cluster(c, host, &model.options))).collect(),
         warnings: model.warnings.clone(),
         ..Report::default()
     };
