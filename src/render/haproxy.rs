@@ -95,7 +95,7 @@ pub fn services(
     let mut files = Vec::new();
     for s in all {
         let path = layout.conf_d.join(format!("{}.cfg", s.listener));
-        let rendered = templates.service(&view::service(s));
+        let rendered = templates.render("service.cfg", &view::service(s));
         let rendered = rendered.and_then(|content| checked(file(path, content, Some(s.cluster.clone()))));
         if let Some(f) = errors.take(rendered) {
             files.push(f);

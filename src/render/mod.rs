@@ -3,7 +3,6 @@
 
 pub mod haproxy;
 pub mod keepalived;
-mod quick;
 pub mod view;
 
 use std::collections::BTreeMap;
@@ -59,14 +58,7 @@ impl Default for Layout {
 }
 
 /// Compiled templates.
-pub struct Templates {
-    engine: Handlebars<'static>,
-    /// The template that a node renders by the thousand, where it is plain.
-    service: Option<quick::Steps>,
-}
-
-/// The template of a service's file.
-const SERVICE: &str = "service.cfg";
+pub struct Templates(Handlebars<'static>);
 
 impl Templates {
     /// The built-in ones, with an operator's in their place: file name → text.
@@ -96,20 +88,11 @@ impl Templates {
                 ));
             }
         }
-        let service = quick::Steps::of(&engine, SERVICE);
-        errors.finish(Self { engine, service })
-    }
-
-    /// A service's file.
-    fn service(&self, view: &view::ServiceView) -> Result<String, Error> {
-        match self.service.as_ref().and_then(|steps| steps.text(view)) {
-            Some(text) => Ok(text),
-            None => self.render(SERVICE, view),
-        }
+        errors.finish(Self(engine))
     }
 
     fn render(&self, name: &str, view: &impl Serialize) -> Result<String, Error> {
-        self.engine.render(name, view).map_err(|e| {
+        self.0.render(name, view).map_err(|e| {
             let at = e.line_no.map_or(String::new(), |l| format!(" at line {l}"));
             Error::new(format!("template {name}.hbs"), format!("cannot be rendered{at}: {}", e.reason()))
                 .hint("compare it with the built-in one: pgsvc render --show-templates")

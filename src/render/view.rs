@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
-use super::quick::{Item, View};
 use crate::resolve::{ResolvedService, Server, Tier, When};
 
 /// One service's file.
@@ -42,49 +41,6 @@ pub struct ServerView {
     pub name: String,
     pub address: String,
     pub options: String,
-}
-
-impl View for ServiceView {
-    fn item(&self, name: &str) -> Option<Item<'_>> {
-        Some(match name {
-            "cluster" => Item::Text(&self.cluster),
-            "service" => Item::Text(&self.service),
-            "listener" => Item::Text(&self.listener),
-            "about" => Item::Texts(&self.about),
-            "binds" => Item::Texts(&self.binds),
-            "maxconn" => Item::Number(self.maxconn.into()),
-            "guarded" => Item::Flag(self.guarded),
-            "two_tier" => Item::Flag(self.two_tier),
-            "main" => Item::View(self.main.as_ref().map(|m| m as &dyn View)),
-            "backends" => Item::Views(&self.backends),
-            _ => return None,
-        })
-    }
-}
-
-impl View for BackendView {
-    fn item(&self, name: &str) -> Option<Item<'_>> {
-        Some(match name {
-            "name" => Item::Text(&self.name),
-            "balance" => Item::Text(&self.balance),
-            "all_backups" => Item::Flag(self.all_backups),
-            "check" => Item::Texts(&self.check),
-            "default_server" => Item::Text(&self.default_server),
-            "servers" => Item::Views(&self.servers),
-            _ => return None,
-        })
-    }
-}
-
-impl View for ServerView {
-    fn item(&self, name: &str) -> Option<Item<'_>> {
-        Some(match name {
-            "name" => Item::Text(&self.name),
-            "address" => Item::Text(&self.address),
-            "options" => Item::Text(&self.options),
-            _ => return None,
-        })
-    }
 }
 
 /// What must hold for a member beside the service's own check. Members of one backend share one check, so members of
