@@ -89,6 +89,15 @@ chaos: build ## an hour of seeded faults under load, with pgsvc and with a plain
 	python3 -B benches/chaos/test_reckon.py
 	benches/chaos/run
 
+.PHONY: bench-scale instructions
+bench-scale: build ## cost by clusters, 10 to 10,000; start and memory; health checks per second (SHORT=1: 3 minutes)
+	tests/install
+	benches/scale/run
+
+instructions: build ## instruction counts of render and plan, against tests/instructions.json
+	tests/install
+	tests/instructions $(BINARY)
+
 vip: build ## virtual addresses on machines with kernels of their own: who holds them, moves, gaps, reloads
 	lab/lab install
 	benches/vip/run

@@ -19,7 +19,7 @@ use crate::vip::duty::Groups;
 use crate::vip::plane::VirtualServer;
 
 pub use arguments::from_arguments;
-pub use inventory::{Identity, from_inventory, groups};
+pub use inventory::{Identity, from_inventory, groups, in_scope};
 pub use kept::{Kept, arguments, joined};
 pub use model::{model, model_apart};
 
@@ -46,6 +46,8 @@ pub struct Request {
     pub groups: Groups,
     pub options: Options,
     pub check: bool,
+    /// The report is for a person: nobody reads what its clusters are.
+    pub brief: bool,
     pub warnings: Vec<String>,
 }
 
@@ -59,6 +61,8 @@ pub struct Model {
     pub failed: BTreeMap<String, Errors>,
     pub options: Options,
     pub check: bool,
+    /// The report is for a person: nobody reads what its clusters are.
+    pub brief: bool,
     pub warnings: Vec<String>,
     /// The request, as a node keeps it.
     pub kept: Kept,
@@ -100,6 +104,17 @@ impl fmt::Debug for ResolvedCluster {
         let mut out = f.debug_struct("ResolvedCluster");
         out.field("name", &self.cluster.name).field("members", &members).finish_non_exhaustive()
     }
+}
+
+/// Hosts by the cluster they name: one pass, however many clusters there are.
+fn by_cluster(hosts: &[(String, Vars)]) -> BTreeMap<String, Vec<(&str, &Vars)>> {
+    let mut groups: BTreeMap<String, Vec<(&str, &Vars)>> = BTreeMap::new();
+    for (host, vars) in hosts {
+        if let Some(Ok(name)) = value::given(vars.get("pg_cluster")).map(|v| value::text("pg_cluster", v)) {
+            groups.entry(name).or_default().push((host, vars));
+        }
+    }
+    groups
 }
 
 /// Options said by a task or flags, over those of the node's variables.

@@ -204,7 +204,7 @@ pub fn cluster(cluster: &Cluster, roles: RoleSource) -> Result<Vec<ResolvedServi
 /// # Errors
 /// Into `errors`: what is wrong with the others.
 pub fn each(cluster: &Cluster, roles: RoleSource, errors: &mut Errors) -> Vec<ResolvedService> {
-    let scenarios = Scenarios::new(&cluster.members, roles);
+    let scenarios = Scenarios::new(&cluster.members, &cluster.services, roles);
     let mut resolved = Vec::new();
     for service in &cluster.services {
         if let Some(r) = errors.take(one(cluster, service, &scenarios)) {

@@ -9,11 +9,15 @@
 //! - functions that compute yield fractions, so that `to_string(abs(…))` says `3.0`;
 //! - an unknown function is an error at once here, with its column, and not first when a member is looked at.
 
-use jmespath::{Expression, Rcvar, Runtime, Variable};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use jmespath::{Context, Expression, Rcvar, Runtime, Variable};
 use serde_json::{Map, Value};
 
 mod text;
-use text::{column, refuse_traps, rewrite_literals, unknown_function};
+use text::{column, only_named_variables, refuse_traps, rewrite_literals, unknown_function};
 pub use text::{identifiers, needs_all_variables, truths, variables};
 
 use crate::error::{Error, nearest};
@@ -47,10 +51,16 @@ const FUNCTIONS: [&str; 26] = [
     "values",
 ];
 
-/// A compiled selector.
-pub struct Selector {
+/// A compiled selector, with what its text says of the variables it needs.
+#[derive(Clone)]
+pub struct Selector(Rc<Compiled>);
+
+struct Compiled {
     text: String,
     expression: Expression<'static>,
+    names: Vec<String>,
+    all: bool,
+    named: bool,
 }
 
 /// Which member an element of a selector's result is.
@@ -63,9 +73,28 @@ pub struct Identity {
 /// Members in the form that selectors are evaluated on; converted once.
 pub struct Candidates(Rcvar);
 
-impl Candidates {
-    pub fn new(members: &[Map<String, Value>]) -> Self {
-        let list = members.iter().map(|m| Rcvar::new(variable(&Value::Object(m.clone())))).collect();
+/// One member in that form.
+pub struct Candidate(BTreeMap<String, Rcvar>);
+
+impl Candidate {
+    /// A member with those of its variables that `keep` names.
+    pub fn new(vars: &Map<String, Value>, keep: impl Fn(&str) -> bool) -> Self {
+        let kept = vars.iter().filter(|(k, _)| keep(k));
+        Self(kept.map(|(k, v)| (k.clone(), Rcvar::new(variable(v)))).collect())
+    }
+
+    /// The same with one variable set.
+    #[must_use]
+    pub fn with(&self, name: &str, text: &str) -> Self {
+        let mut vars = self.0.clone();
+        vars.insert(name.to_owned(), Rcvar::new(Variable::String(text.to_owned())));
+        Self(vars)
+    }
+}
+
+impl FromIterator<Candidate> for Candidates {
+    fn from_iter<I: IntoIterator<Item = Candidate>>(members: I) -> Self {
+        let list = members.into_iter().map(|m| Rcvar::new(Variable::Object(m.0))).collect();
         Self(Rcvar::new(Variable::Array(list)))
     }
 }
@@ -84,12 +113,34 @@ fn variable(value: &Value) -> Variable {
     }
 }
 
+/// Selectors that are remembered: a node's clusters have the same few, thousands of times.
+const REMEMBERED: usize = 256;
+
+thread_local! {
+    static RUNTIME: &'static Runtime = Box::leak(Box::new(runtime()));
+    static KNOWN: RefCell<BTreeMap<String, Selector>> = const { RefCell::new(BTreeMap::new()) };
+}
+
 impl Selector {
-    /// Compiles an expression as the reference text writes it.
+    /// Compiles an expression as the reference text writes it. A text that was seen before is not compiled again.
     ///
     /// # Errors
     /// A syntax error or an unknown function, with its column (from 1).
     pub fn compile(text: &str) -> Result<Self, Error> {
+        if let Some(known) = KNOWN.with_borrow(|known| known.get(text).cloned()) {
+            return Ok(known);
+        }
+        let new = Self::new(text)?;
+        KNOWN.with_borrow_mut(|known| {
+            if known.len() >= REMEMBERED {
+                known.clear();
+            }
+            known.insert(text.to_owned(), new.clone());
+        });
+        Ok(new)
+    }
+
+    fn new(text: &str) -> Result<Self, Error> {
         refuse_traps(text)?;
         let rewritten = rewrite_literals(text);
         let expression = RUNTIME.with(|runtime| runtime.compile(&rewritten)).map_err(|e| syntax(text, &e))?;
@@ -100,11 +151,27 @@ impl Selector {
             };
             return Err(Error::new("", format!("unknown function '{name}' at column {column}")).hint(hint));
         }
-        Ok(Self { text: text.to_owned(), expression })
+        let (names, all, named) = (identifiers(text), needs_all_variables(text), only_named_variables(text));
+        Ok(Self(Rc::new(Compiled { text: text.to_owned(), expression, names, all, named })))
     }
 
     pub fn text(&self) -> &str {
-        &self.text
+        &self.0.text
+    }
+
+    /// The names it mentions outside its literals: the variables it may need.
+    pub fn names(&self) -> &[String] {
+        &self.0.names
+    }
+
+    /// Whether it needs variables that it does not name.
+    pub fn needs_all_variables(&self) -> bool {
+        self.0.all
+    }
+
+    /// Whether it surely looks at no variables but those it names.
+    pub fn only_named_variables(&self) -> bool {
+        self.0.named
     }
 
     /// The members it selects, in its order, each once.
@@ -112,7 +179,13 @@ impl Selector {
     /// # Errors
     /// A result that is no list, or whose elements are no members.
     pub fn select(&self, candidates: &Candidates) -> Result<Vec<Identity>, Error> {
-        let found = self.expression.search(&candidates.0).map_err(|e| evaluation(&e))?;
+        let Compiled { expression, .. } = &*self.0;
+        // By the tree itself: `search` would turn the members into text and back, each time.
+        let found = RUNTIME.with(|runtime| {
+            let mut context = Context::new(expression.as_str(), runtime);
+            jmespath::interpret(&candidates.0, expression.as_ast(), &mut context)
+        });
+        let found = found.map_err(|e| evaluation(&e))?;
         let Variable::Array(list) = &*found else {
             return Err(Error::new("", format!("yields {}, no list of members", kind(&found))).hint(
                 "a selector filters the list of members: \"[]\", \"[? pg_role == `replica` ]\", \"[0:1]\"",
@@ -130,10 +203,6 @@ impl Selector {
         }
         Ok(members)
     }
-}
-
-thread_local! {
-    static RUNTIME: &'static Runtime = Box::leak(Box::new(runtime()));
 }
 
 /// The crate's functions, with `avg` of an empty list mended: the specification says null.
@@ -179,7 +248,13 @@ fn kind(v: &Variable) -> &'static str {
 fn identity(v: &Variable) -> Option<Identity> {
     let map = v.as_object()?;
     let cluster = map.get("pg_cluster")?.as_string()?.clone();
-    let seq = map.get("pg_seq")?.as_number().filter(|n| *n >= 0.0 && n.fract() == 0.0)?;
+    let seq = map.get("pg_seq")?;
+    if let Variable::Number(n) = &**seq
+        && let Some(seq) = n.as_u64()
+    {
+        return Some(Identity { cluster, seq });
+    }
+    let seq = seq.as_number().filter(|n| *n >= 0.0 && n.fract() == 0.0)?;
     // A sequence number is small; the cast of a checked whole number loses nothing.
     format!("{seq:.0}").parse().ok().map(|seq| Identity { cluster, seq })
 }

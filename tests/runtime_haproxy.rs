@@ -147,7 +147,7 @@ impl Node {
             server_state: self.paths.server_state.clone(),
         };
         let templates = Templates::new(&BTreeMap::new()).unwrap();
-        let mut plan = plan(&wanted, &self.installed(), &layout, &templates, None).unwrap();
+        let mut plan = plan(wanted, &self.installed(), &layout, &templates, None).unwrap();
         for c in &mut plan.changes {
             c.after.iter_mut().for_each(|f| f.owner = owner.clone());
         }

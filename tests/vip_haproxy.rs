@@ -140,7 +140,7 @@ impl Node {
             adopt: false,
             nonlocal_binds: false,
         };
-        let mut plan = plan(&wanted, &self.installed(), &layout, &templates, None).unwrap();
+        let mut plan = plan(wanted, &self.installed(), &layout, &templates, None).unwrap();
         let files = plan.changes.iter_mut().filter_map(|c| c.after.as_mut());
         files.for_each(|f: &mut RenderedFile| f.owner = owner.clone());
         plan

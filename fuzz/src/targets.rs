@@ -21,12 +21,12 @@ use pgsvc::render::{BUILT_IN, haproxy::shape};
 use pgsvc::request::{self, Identity, Model, Request};
 use pgsvc::resolve::states;
 use pgsvc::run::{self, Node};
-use pgsvc::selector::{self, Candidates, Selector};
+use pgsvc::selector::{self, Candidate, Selector};
 use pgsvc::service::{self, Target};
 use pgsvc::transaction::{self, Daemon};
 use pgsvc::verify::deadline::Deadline;
 use pgsvc::verify::patroni::{self, Api, ClusterView, MemberHealth};
-use pgsvc::verify::postgres::{self, Login, TlsMode};
+use pgsvc::verify::postgres::{self, Login, TlsMode, Write};
 use pgsvc::verify::stray::parse_ss;
 use pgsvc::verify::{check, http, stats, vip};
 use pgsvc::{lint, metrics};
@@ -97,7 +97,7 @@ pub fn selector(bytes: &[u8]) {
     let (_, _) = (selector::identifiers(&text), selector::variables(&text));
     let (_, _) = (selector::truths(&text), selector::needs_all_variables(&text));
     let Ok(compiled) = Selector::compile(&text) else { return };
-    if let Ok(found) = compiled.select(&Candidates::new(&members)) {
+    if let Ok(found) = compiled.select(&members.iter().map(|m| Candidate::new(m, |_| true)).collect()) {
         assert!(found.iter().all(|m| m.cluster == "pg-test" && (1..=3).contains(&m.seq)), "{found:?}");
     }
 }
@@ -201,7 +201,7 @@ pub fn of_postgres(bytes: &[u8]) {
     let login =
         Login { user: "u".into(), password, database: "d".into(), tls: TlsMode::Disable, cleartext: true };
     if let Ok(mut session) = postgres::Session::open(&sys, at, &login, end) {
-        let (_, _) = (session.brief(true), session.identity());
+        let (_, _) = (session.brief(Write::Message, true), session.identity());
     }
     drop(postgres::session(&sys, at, &login, end));
 }
@@ -281,7 +281,7 @@ fn whole(inventory: Option<Inventory>) {
     let found = lint::lint(&inventory, &names, None);
     drop((lint::human::lines(&found, true), lint::sarif::sarif(&found, "hosts.yml")));
     let request =
-        request::from_inventory(&inventory, None, &Identity::default(), &names, &Vars::new()).map(plain);
+        request::from_inventory(inventory, None, &Identity::default(), &names, &Vars::new()).map(plain);
     let Ok(request) = request else { return };
     let groups = request.groups.clone();
     let Ok(model) = request::model_apart(request) else { return };

@@ -17,7 +17,8 @@ pub fn run(a: &ApplyArgs) -> Result<u8, Errors> {
     flags.consent(&a.consent);
     flags.login(&a.login, &files)?;
     flags.text("verify", a.no_verify.then_some(false));
-    let request = args::request(&node, &files, &a.source, &flags)?;
+    let mut request = args::request(&node, &files, &a.source, &flags)?;
+    request.brief = a.source.format == Format::Table;
     let model = request::model(request)?;
     let report = run::apply::apply(&node, &model);
     Ok(finish(&report, a.source.format, a.source.verbose))

@@ -321,7 +321,7 @@ pub fn request(node: &Node<'_>, files: &dyn System, s: &Source, flags: &Flags) -
         hostname: files.hostname().unwrap_or_default(),
         addresses: files.addresses().unwrap_or_default(),
     };
-    request::from_inventory(&inventory, s.host.as_deref(), &who, &s.clusters, &flags.0)
+    request::from_inventory(inventory, s.host.as_deref(), &who, &s.clusters, &flags.0)
 }
 
 /// For verbs that need no node: all clusters of the inventory unless some are named.
@@ -354,5 +354,8 @@ pub fn offline_request(files: &dyn System, s: &Source) -> Result<Request, Errors
             .into());
     }
     let who = Identity { hostname: files.hostname().unwrap_or_default(), addresses: Vec::new() };
-    request::from_inventory(&inventory, s.host.as_deref(), &who, &clusters, &flags.0)
+    let mut request = request::from_inventory(inventory, s.host.as_deref(), &who, &clusters, &flags.0)?;
+    // Nothing is installed, and so nothing kept.
+    request.check = true;
+    Ok(request)
 }

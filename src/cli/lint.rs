@@ -6,7 +6,7 @@ use crate::error::{Error, Errors, nearest};
 use crate::host::real::RealSystem;
 use crate::inventory::{Inventory, cluster};
 use crate::lint::{self, Found, RULES, Severity};
-use crate::request::{self, Identity};
+use crate::request;
 use crate::resolve::RoleSource;
 
 pub fn run(a: &LintArgs) -> Result<u8, Errors> {
@@ -43,11 +43,7 @@ fn look(inventory: &Inventory, a: &LintArgs, path: &str) -> Result<Found, Errors
     let all = || cluster::names(inventory.hosts.iter().map(|h| &h.vars));
     let clusters = match (&a.host, a.clusters.as_slice()) {
         (None, []) => all(),
-        (host, only) => {
-            let none = Identity::default();
-            let flags = crate::inventory::Vars::new();
-            request::from_inventory(inventory, host.as_deref(), &none, only, &flags)?.clusters
-        }
+        (host, only) => request::in_scope(inventory, host.as_deref(), only)?,
     };
     if clusters.is_empty() {
         return Err(Error::new(path, "has no cluster").hint("give its hosts pg_cluster and pg_seq").into());

@@ -30,9 +30,12 @@ pub fn errors(errors: &Errors) {
     }
 }
 
+fn wants_colour(terminal: bool) -> bool {
+    terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
 fn paint(text: &str, colour: &str, terminal: bool) -> String {
-    let wanted = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    if wanted { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+    if wants_colour(terminal) { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
 /// Colour on stdout.
@@ -154,13 +157,39 @@ pub fn plain_diff(c: &Change) -> String {
     if c.before == c.after && c.kind == ChangeKind::Replace {
         return format!("--- {}\n+++ {header}: nothing but what is masked\n", c.path);
     }
+    if c.before.is_empty()
+        && let Some(whole) = whole(&c.path, &header, &c.after)
+    {
+        return whole;
+    }
     let diff = similar::TextDiff::from_lines(&c.before, &c.after);
     diff.unified_diff().context_radius(3).header(&c.path, &header).to_string()
+}
+
+/// The diff of a file that was not there, which needs no comparison: a first run has thousands. `None` for one of a line
+/// or without its last newline, whose form is another.
+fn whole(path: &str, header: &str, text: &str) -> Option<String> {
+    let lines = text.lines().count();
+    if lines < 2 || !text.ends_with('\n') || text.contains('\r') {
+        return None;
+    }
+    let mut out = String::with_capacity(text.len().saturating_mul(2));
+    out.push_str(&format!("--- {path}\n+++ {header}\n@@ -0,0 +1,{lines} @@\n"));
+    for line in text.lines() {
+        out.push('+');
+        out.push_str(line);
+        out.push('\n');
+    }
+    Some(out)
 }
 
 /// The same in colours, where they are wanted.
 pub fn diff(c: &Change) -> String {
     let text = plain_diff(c);
+    // Asked once: a question to the kernel for each line of a first run is most of what it takes.
+    if !wants_colour(std::io::stdout().is_terminal()) {
+        return text;
+    }
     let paint = |l: &str| match l.as_bytes().first() {
         Some(b'+') => colour(l, "32"),
         Some(b'-') => colour(l, "31"),
@@ -243,6 +272,21 @@ mod tests {
         };
         let text = diff(&c);
         assert!(text.contains("--- /x\n+++ /x (changed)\n") && text.contains("-b\n+c\n"), "{text}");
+    }
+
+    #[test]
+    fn the_diff_of_a_new_file_is_that_of_the_library() {
+        for text in ["a\n", "a\nb\n", "a\n\n-b\n+c\n", "a\nb", "", "a\r\nb\n"] {
+            let c = Change {
+                path: "/x".into(),
+                kind: ChangeKind::Create,
+                before: String::new(),
+                after: text.into(),
+            };
+            let library = similar::TextDiff::from_lines("", text);
+            let said = library.unified_diff().context_radius(3).header("/x", "/x (new file)").to_string();
+            assert_eq!(plain_diff(&c), said, "{text:?}");
+        }
     }
 
     #[test]

@@ -72,6 +72,7 @@ pub fn run(a: &PlanArgs) -> Result<u8, Errors> {
     flags.text("allow_restart", Some(true));
     let mut request = args::request(&node, &files, &a.source, &flags)?;
     request.check = true;
+    request.brief = a.source.format == Format::Table;
     let model = request::model(request)?;
     let report = run::apply::apply(&node, &model);
     match a.source.format {

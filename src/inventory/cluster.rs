@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::member::{self, Member};
-use super::{Vars, needed};
+use super::{PLACED, Vars, needed};
 use crate::error::{Error, Errors, Kind};
 use crate::service::{self, Dialect, Service, Target, Timing};
 use crate::vip::{self, Vip};
@@ -95,12 +95,16 @@ pub fn read(
     overrides: &Overrides,
     errors: &mut Errors,
 ) -> Option<Cluster> {
-    let mut members: Vec<Member> = Vec::new();
     let mine =
         |vars: &Vars| vars.get("pg_cluster").is_some_and(|v| value::text("", v).is_ok_and(|t| t == name));
     let hosts: Vec<_> = hosts.iter().filter(|(_, vars)| mine(vars)).collect();
+    let mut later = Errors::default();
+    let shared = shared(&mut later, name, &hosts);
+    let services = services(&mut later, name, &shared, overrides);
+    let lists = looks_at_lists(&services);
+    let mut members: Vec<Member> = Vec::new();
     for (host, vars) in &hosts {
-        if let Some(m) = errors.take(member::parse(host, vars)) {
+        if let Some(m) = errors.take(member::parse(host, vars, lists)) {
             members.push(m);
         }
     }
@@ -113,8 +117,7 @@ pub fn read(
     }
     members.sort_by(|a, b| (a.seq, &a.host).cmp(&(b.seq, &b.host)));
     duplicates(errors, name, &members);
-    let shared = shared(errors, name, &hosts);
-    let services = services(errors, name, &shared, overrides);
+    later.0.into_iter().for_each(|e| errors.push(e));
     for service in &services {
         selectors(errors, name, service, &members, overrides.collected);
     }
@@ -123,6 +126,17 @@ pub fn read(
     let provider = value::given(shared.get("pg_service_provider")).and_then(|v| value::text("", v).ok());
     let patroni_ca = shared.get("patroni_ca_file").and_then(|v| path(errors, name, v));
     Some(Cluster { name: name.to_owned(), members, services, vip: address, virtual_ip, provider, patroni_ca })
+}
+
+/// Whether a selector may look at the cluster's own lists of services. They are the largest of a member's variables.
+fn looks_at_lists(services: &[Service]) -> bool {
+    let texts = services.iter().flat_map(|s| std::iter::once(&s.selector).chain(&s.selector_backup));
+    let plain = |text: &String| {
+        let selector = selector::Selector::compile(text).ok()?;
+        let lists = selector.names().iter().any(|n| PLACED.contains(&n.as_str()));
+        (selector.only_named_variables() && !lists).then_some(())
+    };
+    texts.into_iter().any(|text| plain(text).is_none())
 }
 
 fn duplicates(errors: &mut Errors, cluster: &str, members: &[Member]) {
@@ -147,6 +161,10 @@ fn duplicates(errors: &mut Errors, cluster: &str, members: &[Member]) {
 pub fn shared(errors: &mut Errors, cluster: &str, hosts: &[&(&str, &Vars)]) -> Vars {
     let mut found = Vars::new();
     for name in SHARED.into_iter().chain(vip::SHARED) {
+        if let Some(same) = same(hosts, name) {
+            found.extend(same.map(|v| (name.to_owned(), v)));
+            continue;
+        }
         let mut values: BTreeMap<String, (&str, Value)> = BTreeMap::new();
         for (host, vars) in hosts {
             match needed(vars, name, host) {
@@ -170,6 +188,16 @@ pub fn shared(errors: &mut Errors, cluster: &str, hosts: &[&(&str, &Vars)]) -> V
         }
     }
     found
+}
+
+/// The value that all hosts have, as they mostly do; `None` where that needs a closer look.
+fn same(hosts: &[&(&str, &Vars)], name: &str) -> Option<Option<Value>> {
+    let (first, rest) = hosts.split_first()?;
+    let raw = first.1.get(name);
+    if rest.iter().any(|(_, vars)| vars.get(name) != raw) {
+        return None;
+    }
+    Some(needed(first.1, name, first.0).ok()?.filter(|v| !v.is_null()))
 }
 
 /// An entry of the set, and where it stands: in which list, at which place from 0. The text's own four stand in none.
@@ -292,10 +320,9 @@ fn selectors(errors: &mut Errors, cluster: &str, service: &Service, members: &[M
     let both = [("selector", Some(&service.selector)), ("selector_backup", service.selector_backup.as_ref())];
     for (field, text) in both.into_iter().filter_map(|(f, t)| Some((f, t?))) {
         let place = format!("service '{}' of {cluster}: {field}", service.name);
-        if errors.take(selector::Selector::compile(text).map_err(|e| e.within(&place))).is_none() {
-            continue;
-        }
-        if collected && selector::needs_all_variables(text) {
+        let compiled = errors.take(selector::Selector::compile(text).map_err(|e| e.within(&place)));
+        let Some(selector) = compiled else { continue };
+        if collected && selector.needs_all_variables() {
             errors.push(
                 Error::new(
                     place,
@@ -304,9 +331,9 @@ fn selectors(errors: &mut Errors, cluster: &str, service: &Service, members: &[M
                 .hint("name the variables it means, or pass `members` to the module yourself"),
             );
         }
-        for name in selector::identifiers(text) {
-            for m in members {
-                if let Err(e) = needed(&m.vars, &name, &m.host) {
+        for name in selector.names() {
+            for m in members.iter().filter(|m| m.vars.contains_key(name)) {
+                if let Err(e) = needed(&m.vars, name, &m.host) {
                     errors.push(e);
                 }
             }

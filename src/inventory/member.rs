@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Vars, needed};
+use super::{PLACED, Vars, needed};
 use crate::error::{Error, Errors, nearest};
 use crate::value;
 
@@ -61,11 +61,12 @@ impl Member {
     }
 }
 
-/// Reads a member from its variables.
+/// Reads a member from its variables. Without `lists`, the lists of services among them are known by name only: every
+/// member of a cluster has the same.
 ///
 /// # Errors
 /// Everything that is missing, of the wrong type, vaulted or not yet templated.
-pub fn parse(host: &str, vars: &Vars) -> Result<Member, Errors> {
+pub fn parse(host: &str, vars: &Vars, lists: bool) -> Result<Member, Errors> {
     let mut reader = Reader { host, vars, errors: Errors::default() };
     let cluster = reader.word("pg_cluster");
     let seq = reader.required("pg_seq").and_then(|v| reader.keep(value::integer("pg_seq", &v, 0, 999_999)));
@@ -87,6 +88,7 @@ pub fn parse(host: &str, vars: &Vars) -> Result<Member, Errors> {
         return Err(reader.errors);
     };
     let [pg_port, pgbouncer_port, patroni_port, pg_exporter_port] = ports;
+    let known = |name: &str| lists || !PLACED.contains(&name);
     let mut member = Member {
         host: host.to_owned(),
         instance: format!("{cluster}-{seq}"),
@@ -100,7 +102,7 @@ pub fn parse(host: &str, vars: &Vars) -> Result<Member, Errors> {
         pg_exporter_port,
         patroni_ssl,
         weight,
-        vars: vars.clone(),
+        vars: vars.iter().map(|(k, v)| (k.clone(), if known(k) { v.clone() } else { Value::Null })).collect(),
     };
     normalise(&mut member, offline);
     reader.errors.finish(member)
@@ -234,7 +236,7 @@ mod tests {
     use serde_json::json;
 
     fn with(host: &str, cluster: &str) -> Result<Member, Errors> {
-        parse(host, json!({"pg_cluster": cluster, "pg_seq": 1}).as_object().unwrap())
+        parse(host, json!({"pg_cluster": cluster, "pg_seq": 1}).as_object().unwrap(), true)
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! What configurations listen on, and whether two of them meet. Pure.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::make::Files;
-use super::{Obstacles, Wanted};
+use super::Obstacles;
+use super::make::{Ends, Files};
 use crate::error::Error;
 use crate::render::haproxy::{Owner, VIP_SERVICE, owner};
 use crate::vip::duty::CHECK_PORT;
@@ -44,10 +45,10 @@ enum Side {
     Other,
 }
 
-fn side(content: &[u8], wanted: &Wanted) -> Side {
+fn side(content: &[u8], wanted: &Ends) -> Side {
     match owner(content) {
         Some(Owner::Cluster { cluster, .. }) if wanted.scope.contains(&cluster) => Side::Cluster(cluster),
-        Some(Owner::Node) if wanted.node.is_some() => Side::Node,
+        Some(Owner::Node) if wanted.node => Side::Node,
         _ => Side::Other,
     }
 }
@@ -60,14 +61,54 @@ fn word_of(content: &[u8]) -> Option<String> {
     }
 }
 
+/// A bind that was seen, with its file and whose that is.
+struct Bind<'a> {
+    address: SocketAddr,
+    by: &'a PathBuf,
+    side: Side,
+}
+
+/// What was seen so far. A bind is compared with those that it may meet: a thousand clusters have one port on addresses
+/// of their own.
+#[derive(Default)]
+struct Seen<'a> {
+    all: Vec<Bind<'a>>,
+    ports: BTreeMap<(u16, bool), Vec<usize>>,
+    addresses: BTreeMap<SocketAddr, Vec<usize>>,
+    /// Ports and families of which somebody has every address.
+    whole: BTreeSet<(u16, bool)>,
+}
+
+impl<'a> Seen<'a> {
+    fn insert(&mut self, bind: Bind<'a>) {
+        let (address, place) = (bind.address, self.all.len());
+        let port = (address.port(), address.is_ipv4());
+        self.ports.entry(port).or_default().push(place);
+        self.addresses.entry(address).or_default().push(place);
+        if address.ip().is_unspecified() {
+            self.whole.insert(port);
+        }
+        self.all.push(bind);
+    }
+
+    /// The first that a bind meets, and that counts.
+    fn met(&self, bind: SocketAddr, counts: impl Fn(&Side) -> bool) -> Option<&Bind<'a>> {
+        let port = (bind.port(), bind.is_ipv4());
+        let wide = bind.ip().is_unspecified() || self.whole.contains(&port);
+        let places = if wide { self.ports.get(&port) } else { self.addresses.get(&bind) };
+        let mut near = places.into_iter().flatten().filter_map(|i| self.all.get(*i));
+        near.find(|b| meet(b.address, bind) && counts(&b.side))
+    }
+}
+
 /// `haproxy -c` accepts two listeners on one port, and the kernel then shares the connections between them.
-pub(super) fn shared(found: &mut Obstacles, candidate: &Files, wanted: &Wanted) {
-    let mut seen: Vec<(SocketAddr, &PathBuf, Side)> = Vec::new();
+pub(super) fn shared(found: &mut Obstacles, candidate: &Files, wanted: &Ends) {
+    let mut seen = Seen::default();
     for (path, content) in candidate {
         let side = side(content, wanted);
         for bind in binds(content) {
             let counts = |other: &Side| side != Side::Other || *other != Side::Other;
-            if let Some((addr, by, other)) = seen.iter().find(|(a, _, s)| meet(*a, bind) && counts(s)) {
+            if let Some(Bind { address: addr, by, side: other }) = seen.met(bind, counts) {
                 let blamed = match (&side, other) {
                     (Side::Cluster(name), _) | (_, Side::Cluster(name)) => Some(name.as_str()),
                     _ => None,
@@ -90,7 +131,7 @@ pub(super) fn shared(found: &mut Obstacles, candidate: &Files, wanted: &Wanted) 
                 };
                 found.push(blamed, error);
             }
-            seen.push((bind, path, side.clone()));
+            seen.insert(Bind { address: bind, by: path, side: side.clone() });
         }
     }
 }
@@ -103,6 +144,7 @@ fn meet(a: SocketAddr, b: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Wanted;
 
     #[test]
     fn two_clusters_that_are_asked_at_one_port_are_told_its_variable() {
@@ -123,7 +165,7 @@ mod tests {
                 adopt: false,
                 nonlocal_binds: false,
             };
-            shared(&mut found, &[word("a"), word("b")].into(), &wanted);
+            shared(&mut found, &[word("a"), word("b")].into(), &Ends::of(&wanted));
             let said = found.clusters.get(own).map(ToString::to_string);
             let what = format!(
                 "cluster '{own}': vip_check_port 9102 is also that of cluster '{other}' on this node; set vip_check_port for one of them"

@@ -10,14 +10,14 @@ use super::{Action, FileChange, Installed, InstalledFile, Obstacles, Plan, Rende
 use crate::daemon::own_unit;
 use crate::error::Error;
 use crate::render::haproxy::{self, Owner};
-use crate::render::{Layout, Templates};
+use crate::render::{Contents, Layout, Templates};
 
 /// Plans the way from what is installed to what is wanted.
 ///
 /// # Errors
 /// A file of somebody else's in the way; two listeners on one port.
 pub fn plan(
-    wanted: &Wanted,
+    mut wanted: Wanted,
     installed: &Installed,
     layout: &Layout,
     templates: &Templates,
@@ -25,38 +25,38 @@ pub fn plan(
 ) -> Result<Plan, Obstacles> {
     let mut found = Obstacles::default();
     let mut changes: BTreeMap<PathBuf, Option<RenderedFile>> = BTreeMap::new();
-    for file in wanted.node.iter().chain(&wanted.services).chain(&wanted.dropin).chain(&wanted.units) {
-        let is_unit = wanted.dropin.iter().chain(&wanted.units).any(|d| d.path == file.path);
+    let ends = Ends::of(&wanted);
+    for (file, is_unit) in files(&mut wanted) {
         if file.path != layout.config || !installed.pristine {
-            foreign(&mut found, file, installed.files.get(&file.path), wanted.adopt, is_unit);
+            foreign(&mut found, &file, installed.files.get(&file.path), ends.adopt, is_unit);
         }
-        changes.insert(file.path.clone(), Some(file.clone()));
+        changes.insert(file.path.clone(), Some(file));
     }
     for (path, file) in &installed.files {
-        if stale(path, file, wanted, layout) {
+        if stale(path, file, &ends, layout) {
             changes.entry(path.clone()).or_insert(None);
         }
     }
-    let (managed, mut candidate) = outcome(&changes, installed, layout);
-    if wanted.node.is_some() || !carries(&managed) {
+    let mut candidate = outcome(&changes, installed, layout);
+    let managed = managed(&candidate);
+    if ends.node || !carries(&managed) {
         let ours = |f: &InstalledFile| f.content.starts_with(haproxy::MARK.as_bytes());
         for (path, _) in installed.files.iter().filter(|(p, f)| own_unit::is_ours(p) && ours(f)) {
             changes.entry(path.clone()).or_insert(None);
         }
     }
+    let way = way(installed, &managed, layout);
     let mut hash = String::new();
-    let named = wanted.node.is_some() || managed.contains_key(&layout.conf_d.join("00-pgsvc.cfg"));
-    if named
-        && let Some((description, name)) = found.take(None, haproxy::description(templates, layout, &managed))
-    {
+    let named = ends.node || managed.contains_key(layout.conf_d.join("00-pgsvc.cfg").as_path());
+    let own = named.then(|| haproxy::description(templates, layout, &managed));
+    if let Some((description, name)) = own.and_then(|own| found.take(None, own)) {
         hash = name;
         candidate.insert(description.path.clone(), description.content.clone().into_bytes());
         changes.insert(description.path.clone(), Some(description));
     }
-    shared(&mut found, &candidate, wanted);
+    shared(&mut found, &candidate, &ends);
     let changes = real(changes, &installed.files, haproxy_gid);
-    let way = way(installed, &managed, layout);
-    let (action, reason) = action(&changes, installed, &hash, wanted, &way, layout);
+    let (action, reason) = action(&changes, installed, &hash, &ends, &way, layout);
     let commands = if action == Action::Runtime { way.commands } else { Vec::new() };
     let new_binds = new_binds(installed, &candidate, layout);
     let daemon_reload = changes.iter().any(|c| !layout.loads(&c.path));
@@ -69,16 +69,45 @@ pub fn plan(
         hash,
         candidate,
         new_binds,
-        nonlocal_binds: wanted.nonlocal_binds,
+        nonlocal_binds: ends.nonlocal_binds,
         daemon_reload,
     })
 }
 
+/// What is wanted, but for its files.
+pub(super) struct Ends {
+    /// Whether the node's own file is.
+    pub node: bool,
+    dropin: bool,
+    adopt: bool,
+    nonlocal_binds: bool,
+    pub scope: BTreeSet<String>,
+}
+
+impl Ends {
+    pub(super) fn of(wanted: &Wanted) -> Self {
+        Self {
+            node: wanted.node.is_some(),
+            dropin: wanted.dropin.is_some(),
+            adopt: wanted.adopt,
+            nonlocal_binds: wanted.nonlocal_binds,
+            scope: wanted.scope.iter().cloned().collect(),
+        }
+    }
+}
+
+/// The wanted files, and whether each is systemd's.
+fn files(wanted: &mut Wanted) -> impl Iterator<Item = (RenderedFile, bool)> {
+    let (services, units) = (std::mem::take(&mut wanted.services), std::mem::take(&mut wanted.units));
+    let own = wanted.node.take().into_iter().chain(services).map(|f| (f, false));
+    own.chain(wanted.dropin.take().into_iter().chain(units).map(|f| (f, true)))
+}
+
 /// What of our files the running process has, and could be brought to.
-fn way(installed: &Installed, managed: &Files, layout: &Layout) -> Way {
+fn way(installed: &Installed, managed: &Contents<'_>, layout: &Layout) -> Way {
     let Some(running) = &installed.running else { return Way::default() };
     let before = haproxy_files(installed, layout).filter(|(_, f)| haproxy::owner(&f.content).is_some());
-    let before = before.map(|(p, f)| (p.clone(), f.content.clone())).collect();
+    let before = before.map(|(p, f)| (p.as_path(), f.content.as_slice())).collect();
     compare(&before, managed, running)
 }
 
@@ -123,7 +152,7 @@ pub(super) fn foreign(
 }
 
 /// A file of a cluster in scope that is no longer wanted: by its exact name and its managed header, never by a glob.
-fn stale(path: &Path, file: &InstalledFile, wanted: &Wanted, layout: &Layout) -> bool {
+fn stale(path: &Path, file: &InstalledFile, wanted: &Ends, layout: &Layout) -> bool {
     match haproxy::owner(&file.content) {
         Some(Owner::Cluster { cluster, service }) => {
             wanted.scope.contains(&cluster) && path == layout.conf_d.join(format!("{cluster}-{service}.cfg"))
@@ -132,30 +161,31 @@ fn stale(path: &Path, file: &InstalledFile, wanted: &Wanted, layout: &Layout) ->
     }
 }
 
-/// The managed files after the change, and all files HAProxy would load.
+/// Files by path.
 pub(super) type Files = BTreeMap<PathBuf, Vec<u8>>;
 
+/// All files HAProxy would load after the change.
 fn outcome(
     changes: &BTreeMap<PathBuf, Option<RenderedFile>>,
     installed: &Installed,
     layout: &Layout,
-) -> (Files, Files) {
+) -> Files {
     let mut candidate: Files = BTreeMap::new();
-    for (path, file) in haproxy_files(installed, layout) {
+    for (path, file) in haproxy_files(installed, layout).filter(|(p, _)| !changes.contains_key(*p)) {
         candidate.insert(path.clone(), file.content.clone());
     }
     for (path, change) in changes.iter().filter(|(p, _)| layout.loads(p)) {
-        match change {
-            Some(file) => candidate.insert(path.clone(), file.content.clone().into_bytes()),
-            None => candidate.remove(path),
-        };
+        if let Some(file) = change {
+            candidate.insert(path.clone(), file.content.clone().into_bytes());
+        }
     }
-    let managed = candidate
-        .iter()
-        .filter(|(_, c)| haproxy::owner(c).is_some())
-        .map(|(p, c)| (p.clone(), c.clone()))
-        .collect();
-    (managed, candidate)
+    candidate
+}
+
+/// Those that are ours.
+fn managed(candidate: &Files) -> Contents<'_> {
+    let ours = candidate.iter().filter(|(_, c)| haproxy::owner(c).is_some());
+    ours.map(|(p, c)| (p.as_path(), c.as_slice())).collect()
 }
 
 fn haproxy_files<'a>(
@@ -194,7 +224,7 @@ pub(super) fn real(
 }
 
 /// Whether any cluster's service is left.
-fn carries(managed: &Files) -> bool {
+fn carries(managed: &Contents<'_>) -> bool {
     managed.values().any(|c| matches!(haproxy::owner(c), Some(Owner::Cluster { .. })))
 }
 
@@ -202,20 +232,19 @@ fn action(
     changes: &[FileChange],
     installed: &Installed,
     hash: &str,
-    wanted: &Wanted,
+    wanted: &Ends,
     way: &Way,
     layout: &Layout,
 ) -> (Action, String) {
-    let dropin = wanted.dropin.as_ref();
-    if changes.is_empty() && wanted.node.is_none() {
+    if changes.is_empty() && !wanted.node {
         return (Action::Nothing, "nothing of it is installed".into());
     }
     let Some(running) = &installed.running else {
         // Taking clusters away is no reason to start what somebody stopped.
-        let start = if wanted.node.is_some() { Action::Start } else { Action::Nothing };
+        let start = if wanted.node { Action::Start } else { Action::Nothing };
         return (start, "HAProxy is not running".into());
     };
-    if !running.takes_reload && dropin.is_some() {
+    if !running.takes_reload && wanted.dropin {
         let why = "the running HAProxy was started without conf.d, and a reload keeps its command line";
         return (Action::Restart, why.into());
     }
@@ -257,12 +286,12 @@ pub(super) fn rewritten(c: &FileChange) -> bool {
 /// Whether a file changes in what only a reload puts into effect. The name of the configuration follows the others, and
 /// the time that first checks are spread over matters at a start only.
 fn needs_reload(c: &FileChange) -> bool {
-    let fixed = |content: &[u8]| {
-        let text = haproxy::shape::shape(content).fixed;
-        let named =
-            |l: &&str| !["description ", "max-spread-checks "].iter().any(|w| l.trim_start().starts_with(w));
-        text.lines().filter(named).map(str::to_owned).collect::<Vec<_>>()
+    let (Some(before), Some(after)) = (&c.before, &c.after) else {
+        return c.before.is_some() || c.after.is_some();
     };
-    let before = c.before.as_ref().map(|b| fixed(&b.content));
-    before != c.after.as_ref().map(|a| fixed(a.content.as_bytes()))
+    let fixed = |content: &[u8]| haproxy::shape::shape(content).fixed;
+    let named =
+        |l: &&str| !["description ", "max-spread-checks "].iter().any(|w| l.trim_start().starts_with(w));
+    let (before, after) = (fixed(&before.content), fixed(after.content.as_bytes()));
+    before != after && !before.lines().filter(named).eq(after.lines().filter(named))
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::Running;
 use super::live::{Command, Hand, Live, LiveServer, What};
-use super::make::Files;
+use crate::render::Contents;
 use crate::render::haproxy::shape::{Section, Server, shape};
 
 /// `add server` and `del server` want no experimental mode from here on.
@@ -24,8 +24,8 @@ pub(super) struct Way {
 
 /// What is compared: one section as last applied and as wanted.
 struct Pair<'a> {
-    before: Option<&'a Section>,
-    wanted: &'a Section,
+    before: Option<&'a Section<'a>>,
+    wanted: &'a Section<'a>,
 }
 
 pub(super) struct Compare<'a> {
@@ -37,7 +37,7 @@ pub(super) struct Compare<'a> {
 }
 
 /// Compares the running process with our files, as they are and as they shall be.
-pub(super) fn compare(before: &Files, wanted: &Files, running: &Running) -> Way {
+pub(super) fn compare(before: &Contents<'_>, wanted: &Contents<'_>, running: &Running) -> Way {
     let (old, new) = (sections(before), sections(wanted));
     let Some(live) = &running.live else {
         let reload = (old != new).then(|| {
@@ -67,16 +67,19 @@ pub(super) fn compare(before: &Files, wanted: &Files, running: &Running) -> Way 
     way
 }
 
-fn sections(files: &Files) -> BTreeMap<(String, bool), Section> {
-    files.values().flat_map(|c| shape(c).sections).map(|s| ((s.name.clone(), s.frontend), s)).collect()
+/// Sections by name; a frontend and a backend may have the same.
+type Sections<'a> = BTreeMap<(&'a str, bool), Section<'a>>;
+
+fn sections<'a>(files: &Contents<'a>) -> Sections<'a> {
+    files.values().flat_map(|c| shape(c).sections).map(|s| ((s.name, s.frontend), s)).collect()
 }
 
 /// The section and those it tracks, where it tracks any.
-fn tracks(section: &Section) -> Vec<String> {
+fn tracks(section: &Section<'_>) -> Vec<String> {
     let targets = section.servers.iter().filter_map(Server::tracks).filter_map(|t| t.split('/').next());
     let mut all: Vec<String> = targets.map(str::to_owned).collect();
     if !all.is_empty() {
-        all.push(section.name.clone());
+        all.push(section.name.to_owned());
     }
     all
 }
@@ -87,11 +90,11 @@ impl Compare<'_> {
     }
 
     fn servers(&mut self, pair: &Pair<'_>) {
-        let name = &pair.wanted.name;
+        let name = pair.wanted.name;
         let live = self.live;
         for server in &pair.wanted.servers {
             let before = pair.before.and_then(|b| b.servers.iter().find(|s| s.name == server.name));
-            match live.server(name, &server.name) {
+            match live.server(name, server.name) {
                 Some(live) => self.server(name, before, server, live),
                 None => self.add(name, server),
             }
@@ -106,13 +109,13 @@ impl Compare<'_> {
 
     /// A listener's `maxconn`.
     fn limit(&mut self, Pair { before, wanted }: &Pair<'_>) {
-        let (Some(to), Some(from)) = (wanted.maxconn, self.live.listeners.get(&wanted.name).copied()) else {
+        let (Some(to), Some(from)) = (wanted.maxconn, self.live.listeners.get(wanted.name).copied()) else {
             return;
         };
         if from == to {
             return;
         }
-        let listener = wanted.name.clone();
+        let listener = wanted.name.to_owned();
         // Somebody's hand, if the files already said so at the last apply.
         if before.and_then(|b| b.maxconn) == Some(to) {
             self.hand(&listener, None, What::Maxconn, from.to_string(), to.to_string());
@@ -127,8 +130,8 @@ impl Compare<'_> {
     }
 
     /// A server that runs and is wanted.
-    fn server(&mut self, backend: &str, before: Option<&Server>, wanted: &Server, live: &LiveServer) {
-        let name = &wanted.name;
+    fn server(&mut self, backend: &str, before: Option<&Server<'_>>, wanted: &Server<'_>, live: &LiveServer) {
+        let name = wanted.name;
         if !same_place(wanted, live) {
             let (from, to) = (&live.address, wanted.address());
             return self.reload(format!("{name} in {backend} moves from {from}:{} to {to}", live.port));
@@ -141,7 +144,7 @@ impl Compare<'_> {
                 self.hand(backend, Some(name), What::State, text.to_owned(), "ready".to_owned());
             }
         }
-        let (server, owner) = (name.clone(), backend.to_owned());
+        let (server, owner) = (name.to_owned(), backend.to_owned());
         let (from, to) = (live.weight, wanted.weight());
         if from != to && before.map(Server::weight) == Some(to) {
             self.hand(backend, Some(name), What::Weight, from.to_string(), to.to_string());
@@ -171,8 +174,8 @@ impl Compare<'_> {
         tracked.then(|| "servers that track others come and go with a reload only".to_owned())
     }
 
-    fn add(&mut self, backend: &str, server: &Server) {
-        let name = &server.name;
+    fn add(&mut self, backend: &str, server: &Server<'_>) {
+        let name = server.name;
         if let Some(why) = self.fixed(backend) {
             return self.reload(format!("{name} comes to {backend}: {why}"));
         }
@@ -184,7 +187,7 @@ impl Compare<'_> {
         }
     }
 
-    fn remove(&mut self, backend: &str, server: &str, before: Option<&Server>, live: &LiveServer) {
+    fn remove(&mut self, backend: &str, server: &str, before: Option<&Server<'_>>, live: &LiveServer) {
         if let Some(why) = self.fixed(backend) {
             return self.reload(format!("{server} leaves {backend}: {why}"));
         }
@@ -203,10 +206,10 @@ impl Compare<'_> {
     }
 }
 
-fn add(backend: &str, server: &Server) -> Option<Command> {
+fn add(backend: &str, server: &Server<'_>) -> Option<Command> {
     Some(Command::Add {
         backend: backend.to_owned(),
-        server: server.name.clone(),
+        server: server.name.to_owned(),
         address: server.address(),
         options: server.addable()?,
         weight: server.weight(),
@@ -215,7 +218,7 @@ fn add(backend: &str, server: &Server) -> Option<Command> {
 }
 
 /// A name is compared by itself: what it resolves to is HAProxy's matter.
-fn same_place(wanted: &Server, live: &LiveServer) -> bool {
+fn same_place(wanted: &Server<'_>, live: &LiveServer) -> bool {
     let host = match (wanted.host.parse::<IpAddr>(), live.address.parse::<IpAddr>()) {
         (Ok(wanted), Ok(live)) => wanted == live,
         (Ok(_), Err(_)) => false,

@@ -42,7 +42,7 @@ fn wanted(services: Vec<RenderedFile>, scope: &[&str]) -> Wanted {
 }
 
 fn make(w: &Wanted, i: &Installed) -> Result<Plan, Errors> {
-    plan(w, i, &layout(), &Templates::new(&BTreeMap::new()).unwrap(), Some(99)).map_err(Errors::from)
+    plan(w.clone(), i, &layout(), &Templates::new(&BTreeMap::new()).unwrap(), Some(99)).map_err(Errors::from)
 }
 
 /// The node after a plan was carried out.
@@ -148,7 +148,7 @@ fn an_obstacle_is_that_of_the_cluster_that_meets_it() {
         let services =
             services.iter().filter(|f| f.cluster.as_deref().is_some_and(|c| scope.contains(&c))).cloned();
         let w = wanted(services.collect(), scope);
-        super::plan(&w, &i, &layout(), &Templates::new(&BTreeMap::new()).unwrap(), Some(99))
+        super::plan(w, &i, &layout(), &Templates::new(&BTreeMap::new()).unwrap(), Some(99))
     };
     let found = plan(&["a", "b", "c"]).unwrap_err();
     assert!(found.node.is_empty(), "{found:?}");

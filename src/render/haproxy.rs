@@ -3,13 +3,12 @@
 pub mod shape;
 mod vip;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{Layout, Templates, hash, view};
+use super::{Contents, Layout, Templates, hash, view};
 use crate::error::{Error, Errors};
 use crate::plan::RenderedFile;
 use crate::resolve::ResolvedService;
@@ -113,15 +112,14 @@ pub fn services(
 pub fn description(
     templates: &Templates,
     layout: &Layout,
-    managed: &BTreeMap<PathBuf, Vec<u8>>,
+    managed: &Contents<'_>,
 ) -> Result<(RenderedFile, String), Error> {
     let path = layout.conf_d.join("00-pgsvc.cfg");
-    let others = managed.iter().filter(|(p, _)| **p != path);
-    let shapes: BTreeMap<&PathBuf, String> =
-        others.clone().map(|(p, c)| (p, shape::shape(c).fixed)).collect();
-    let hash = hash(shapes.iter().map(|(p, c)| (p.as_path(), c.as_bytes())));
+    let others = || managed.iter().filter(|(p, _)| **p != path);
+    let shapes: Vec<(&Path, String)> = others().map(|(p, c)| (*p, shape::shape(c).fixed)).collect();
+    let hash = hash(shapes.iter().map(|(p, c)| (*p, c.as_bytes())));
     let is_server = |l: &&[u8]| l.starts_with(b"    server ");
-    let servers = others.map(|(_, c)| c.split(|b| *b == b'\n').filter(is_server).count()).sum::<usize>();
+    let servers = others().map(|(_, c)| c.split(|b| *b == b'\n').filter(is_server).count()).sum::<usize>();
     let view = DescriptionView {
         description: format!("pgsvc-{hash}"),
         server_state: layout.server_state.display().to_string(),

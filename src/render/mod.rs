@@ -100,6 +100,9 @@ impl Templates {
     }
 }
 
+/// What files hold, by path.
+pub type Contents<'a> = BTreeMap<&'a Path, &'a [u8]>;
+
 /// A short hash of files, in the order of their paths.
 pub fn hash<'a>(files: impl IntoIterator<Item = (&'a Path, &'a [u8])>) -> String {
     let sorted: BTreeMap<&Path, &[u8]> = files.into_iter().collect();

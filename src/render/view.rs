@@ -67,7 +67,7 @@ pub fn service(s: &ResolvedService) -> ServiceView {
     } else {
         let tier = |t: Tier| s.tier(t).into_iter().map(move |(m, w)| (m, w, t == Tier::Backup));
         let mut members: Vec<_> = tier(Tier::Active).chain(tier(Tier::Backup)).collect();
-        members.sort_by_key(|(m, _, _)| s.servers.iter().position(|x| x.instance == m.instance));
+        members.sort_by_key(|(m, _, _)| s.servers.iter().position(|x| std::ptr::eq(x, *m)));
         let mut all = tier_backends(s, &s.listener, &members).into_iter();
         main = all.next();
         backends.extend(all);

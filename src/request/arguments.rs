@@ -66,6 +66,7 @@ pub fn from_arguments(args: &Vars) -> Result<Request, Errors> {
     let options = merged_options(node, &node_vars, &own, &mut errors);
     let request = Request {
         node: node.to_owned(),
+        brief: false,
         check: flag(&ansible, "_ansible_check_mode", &mut errors),
         hosts,
         node_vars,

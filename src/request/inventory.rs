@@ -23,6 +23,26 @@ pub struct Identity {
 /// # Errors
 /// A host or cluster that the inventory does not have; options of the wrong type.
 pub fn from_inventory(
+    inventory: Inventory,
+    host: Option<&str>,
+    who: &Identity,
+    only: &[String],
+    flags: &Vars,
+) -> Result<Request, Errors> {
+    let mut request = without_hosts(&inventory, host, who, only, flags)?;
+    request.hosts = inventory.hosts.into_iter().map(|h| (h.name, h.vars)).collect();
+    Ok(request)
+}
+
+/// The clusters in scope of such a request.
+///
+/// # Errors
+/// As of the request.
+pub fn in_scope(inventory: &Inventory, host: Option<&str>, only: &[String]) -> Result<Vec<String>, Errors> {
+    Ok(without_hosts(inventory, host, &Identity::default(), only, &Vars::new())?.clusters)
+}
+
+fn without_hosts(
     inventory: &Inventory,
     host: Option<&str>,
     who: &Identity,
@@ -57,10 +77,8 @@ pub fn from_inventory(
     let clusters = scope(inventory, found, only);
     let node = found.map_or(who.hostname.clone(), |h| h.name.clone());
     let options = merged_options(&node, &node_vars, flags, &mut errors);
-    let hosts = inventory.hosts.iter().map(|h| (h.name.clone(), h.vars.clone())).collect();
     let groups = groups(inventory);
     errors.finish(Request {
-        hosts,
         node,
         node_vars,
         clusters,
@@ -159,9 +177,10 @@ fn text(vars: &Vars, name: &str) -> Option<String> {
 /// group it is in; those whose VIP it carries or is behind.
 fn carried(inventory: &Inventory, me: &Host) -> Vec<String> {
     let mut names = Vec::new();
+    let mine = text(&me.vars, "pg_cluster");
     for h in &inventory.hosts {
         let Some(name) = text(&h.vars, "pg_cluster") else { continue };
-        let member = text(&me.vars, "pg_cluster").as_ref() == Some(&name);
+        let member = mine.as_ref() == Some(&name);
         let proxy = match text(&h.vars, "pg_service_provider") {
             Some(group) => me.groups.contains(&group),
             None => member,

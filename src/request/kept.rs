@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::Request;
+use super::{Request, by_cluster};
 use crate::inventory::{Vars, cluster, member};
 use crate::vip::{self, duty};
 use crate::{selector, value};
@@ -20,7 +20,9 @@ pub struct Kept {
 
 /// What a node keeps of a request.
 pub fn arguments(request: &Request) -> Kept {
-    let clusters = request.clusters.iter().map(|name| (name.clone(), of_cluster(request, name))).collect();
+    let hosts = by_cluster(&request.hosts);
+    let own = |name: &String| hosts.get(name).map(Vec::as_slice).unwrap_or_default();
+    let clusters = request.clusters.iter().map(|n| (n.clone(), of_cluster(request, own(n)))).collect();
     Kept { node: of_node(request), clusters }
 }
 
@@ -38,11 +40,8 @@ pub fn joined(clusters: impl IntoIterator<Item = Value>) -> Vars {
     Vars::from_iter([("members".to_owned(), members.into()), ("groups".to_owned(), groups.into())])
 }
 
-fn of_cluster(request: &Request, name: &str) -> Value {
+fn of_cluster(request: &Request, own: &[(&str, &Vars)]) -> Value {
     let o = &request.overrides;
-    let is_own =
-        |vars: &Vars| vars.get("pg_cluster").is_some_and(|v| value::text("", v).is_ok_and(|t| t == name));
-    let own: Vec<&(String, Vars)> = request.hosts.iter().filter(|(_, vars)| is_own(vars)).collect();
     let lists = own.iter().flat_map(|(_, vars)| cluster::SHARED.iter().filter_map(|n| vars.get(*n)));
     let said = [&o.services, &o.services_extra, &o.default_services].into_iter().flatten();
     let selectors: BTreeSet<&str> = lists.chain(said).flat_map(selectors).collect();
@@ -52,14 +51,14 @@ fn of_cluster(request: &Request, name: &str) -> Value {
         cluster::SHARED.contains(&key) || vip::SHARED.contains(&key) || vip::INTERFACE.contains(&key)
     };
     let needed = |key: &str| member::KNOWN.contains(&key) || shared(key) || named.contains(key);
-    let one = |(host, vars): &&(String, Vars)| {
+    let one = |(host, vars): &(&str, &Vars)| {
         let keep = |(k, v): (&String, &Value)| match (needed(k), all && harmless(k)) {
             (true, _) => Some((k.clone(), v.clone())),
             (false, true) => Some((k.clone(), without_secrets(v))),
             (false, false) => None,
         };
         let mut kept: Vars = vars.iter().filter_map(keep).collect();
-        kept.insert("inventory_hostname".into(), host.clone().into());
+        kept.insert("inventory_hostname".into(), (*host).into());
         // As the cluster's own variables: what a run said of one cluster must not be said of another when the requests
         // of a node are read as one.
         let lists = [
@@ -70,11 +69,11 @@ fn of_cluster(request: &Request, name: &str) -> Value {
         kept.extend(lists.into_iter().filter_map(|(name, list)| Some((name.to_owned(), list.clone()?))));
         Value::Object(kept)
     };
-    json!({"members": own.iter().map(one).collect::<Vec<_>>(), "groups": groups(request, &own)})
+    json!({"members": own.iter().map(one).collect::<Vec<_>>(), "groups": groups(request, own)})
 }
 
 /// The hosts of the groups that a cluster's members name, with what a VIP needs of them.
-fn groups(request: &Request, own: &[&(String, Vars)]) -> Value {
+fn groups(request: &Request, own: &[(&str, &Vars)]) -> Value {
     let name = |vars: &Vars, key: &str| value::given(vars.get(key)).and_then(|v| value::text(key, v).ok());
     let named: BTreeSet<String> =
         own.iter().flat_map(|(_, vars)| duty::PROVIDERS.into_iter().filter_map(|k| name(vars, k))).collect();

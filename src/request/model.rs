@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Model, Request, ResolvedCluster, State};
+use super::{Kept, Model, Request, ResolvedCluster, State, by_cluster};
 use crate::error::{Error, Errors};
 use crate::inventory::Vars;
 use crate::inventory::cluster::{self, Cluster};
@@ -34,7 +34,8 @@ pub fn model(request: Request) -> Result<Model, Errors> {
 pub fn model_apart(mut request: Request) -> Result<Model, Errors> {
     let mut errors = Errors::default();
     let node = settings::node(&request.node, &request.node_vars, &mut errors);
-    let kept = super::kept::arguments(&request);
+    // A run that installs nothing keeps nothing.
+    let kept = if request.check { Kept::default() } else { super::kept::arguments(&request) };
     let mut model = Model {
         kept,
         node,
@@ -43,6 +44,7 @@ pub fn model_apart(mut request: Request) -> Result<Model, Errors> {
         failed: BTreeMap::new(),
         options: std::mem::take(&mut request.options),
         check: request.check,
+        brief: request.brief,
         warnings: std::mem::take(&mut request.warnings),
     };
     if request.clusters.is_empty() {
@@ -51,8 +53,7 @@ pub fn model_apart(mut request: Request) -> Result<Model, Errors> {
                 .hint("give it pg_cluster, or put it into a cluster's pg_service_provider group"),
         );
     }
-    let hosts: Vec<(&str, &Vars)> = request.hosts.iter().map(|(n, v)| (n.as_str(), v)).collect();
-    let by_cluster = group(&hosts);
+    let by_cluster = by_cluster(&request.hosts);
     let empty = Vec::new();
     for name in &request.clusters {
         let mine = by_cluster.get(name).unwrap_or(&empty);
@@ -109,19 +110,8 @@ fn gone(name: &str) -> Result<ResolvedCluster, Errors> {
     })
 }
 
-/// Hosts by the cluster they name: one pass, however many clusters there are.
-fn group<'a>(hosts: &[(&'a str, &'a Vars)]) -> BTreeMap<String, Vec<(&'a str, &'a Vars)>> {
-    let mut groups: BTreeMap<String, Vec<(&str, &Vars)>> = BTreeMap::new();
-    for (host, vars) in hosts {
-        if let Some(Ok(name)) = value::given(vars.get("pg_cluster")).map(|v| value::text("pg_cluster", v)) {
-            groups.entry(name).or_default().push((host, vars));
-        }
-    }
-    groups
-}
-
 fn refuse_collisions(model: &mut Model) {
-    let all: Vec<ResolvedService> = model.clusters.values().flat_map(|c| c.services.clone()).collect();
+    let all: Vec<&ResolvedService> = model.clusters.values().flat_map(|c| &c.services).collect();
     for (name, error) in resolve::collisions(&all) {
         model.failed.entry(name).or_default().push(error);
     }
@@ -138,6 +128,7 @@ fn refuse_collisions(model: &mut Model) {
         .hint("change the service's port or haproxy_exporter_port");
         model.failed.entry(s.cluster.clone()).or_default().push(error);
     }
+    drop(all);
     let failed = &model.failed;
     model.clusters.retain(|name, _| !failed.contains_key(name));
 }

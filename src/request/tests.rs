@@ -80,11 +80,13 @@ fn a_load_balancer_carries_the_clusters_of_its_group() {
         warnings: Vec::new(),
     };
     let who = Identity { hostname: "other".into(), addresses: vec!["10.0.0.9".parse().unwrap()] };
-    let at = |host: Option<&str>| from_inventory(&inventory, host, &who, &[], &Vars::new()).unwrap().clusters;
+    let at = |host: Option<&str>| {
+        from_inventory(inventory.clone(), host, &who, &[], &Vars::new()).unwrap().clusters
+    };
     assert_eq!(at(None), ["a", "b"]);
     assert_eq!(at(Some("n3")), ["c"]);
     assert!(at(Some("n1")).is_empty());
-    let e = from_inventory(&inventory, Some("n4"), &who, &["d".into()], &Vars::new()).unwrap_err();
+    let e = from_inventory(inventory.clone(), Some("n4"), &who, &["d".into()], &Vars::new()).unwrap_err();
     assert_eq!(e.0.len(), 2);
 }
 
@@ -101,7 +103,7 @@ fn a_machine_is_found_by_its_name_before_its_address_before_the_names_first_labe
     };
     let at = |name: &str, address: &str| {
         let who = Identity { hostname: name.into(), addresses: vec![address.parse().unwrap()] };
-        from_inventory(&inventory, None, &who, &[], &Vars::new()).map(|r| r.node)
+        from_inventory(inventory.clone(), None, &who, &[], &Vars::new()).map(|r| r.node)
     };
     assert_eq!(at("db1.test", "10.9.9.9").unwrap(), "db1.test");
     assert_eq!(at("db1", "10.0.1.1").unwrap(), "db1.test");
@@ -129,7 +131,7 @@ fn what_goes_need_not_be_in_the_inventory_any_more() {
     let host = Host { name: "n1".into(), vars: args(member("n1", "pg-a", 1)), ..Host::default() };
     let inventory = Inventory { hosts: vec![host], warnings: Vec::new() };
     let from = |flags: Value| {
-        from_inventory(&inventory, Some("n1"), &Identity::default(), &["pg-b".into()], &args(flags))
+        from_inventory(inventory.clone(), Some("n1"), &Identity::default(), &["pg-b".into()], &args(flags))
     };
     assert!(from(json!({})).is_err());
     let r = from(json!({"state": "absent"})).unwrap();

@@ -1,5 +1,6 @@
 //! What services on one load balancer cannot have in common: a listener's name, a port on a common address.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use crate::error::{Error, Errors, Kind};
@@ -45,14 +46,13 @@ fn namesakes(name: &str) -> impl Iterator<Item = &str> {
 
 /// What two clusters on one node cannot have in common: a port on a common address, and a listener's name.
 /// Returns the later cluster's name with the error.
-pub fn collisions(services: &[ResolvedService]) -> Vec<(String, Error)> {
+pub fn collisions(services: &[&ResolvedService]) -> Vec<(String, Error)> {
     let mut found = Vec::new();
-    let mut names: std::collections::BTreeMap<&str, &ResolvedService> = std::collections::BTreeMap::new();
-    let mut ports: std::collections::BTreeMap<u16, Vec<(&SocketAddr, &ResolvedService)>> =
-        std::collections::BTreeMap::new();
-    let listeners: std::collections::BTreeMap<&str, &ResolvedService> =
-        services.iter().map(|s| (s.listener.as_str(), s)).collect();
-    for s in services {
+    let mut names: BTreeMap<&str, &ResolvedService> = BTreeMap::new();
+    let mut taken = Taken::default();
+    let listeners: BTreeMap<&str, &ResolvedService> =
+        services.iter().map(|s| (s.listener.as_str(), *s)).collect();
+    for s in services.iter().copied() {
         let mut errors = Errors::default();
         own_name(&mut errors, s, namesakes(&s.listener).filter_map(|n| listeners.get(n).copied()));
         found.extend(errors.0.into_iter().map(|e| (s.cluster.clone(), e)));
@@ -70,20 +70,57 @@ pub fn collisions(services: &[ResolvedService]) -> Vec<(String, Error)> {
             ));
         }
         for bind in &s.binds {
-            let taken = ports.entry(bind.port()).or_default();
-            for (addr, other) in taken.iter().filter(|(_, o)| o.cluster != s.cluster) {
-                if addr.ip() == bind.ip() || addr.ip().is_unspecified() || bind.ip().is_unspecified() {
-                    let what = format!(
-                        "listens on {bind}, and so does service '{}' of {} ({addr})",
-                        other.service, other.cluster
-                    );
-                    found.push((s.cluster.clone(), Error::new(&place, what)
-                        .hint("give each cluster on this load balancer ports, or an address (src_ip), of its own")
-                        .kind(Kind::DuplicatePort)));
-                }
+            for (addr, other) in taken.meeting(*bind).into_iter().filter(|(_, o)| o.cluster != s.cluster) {
+                let what = format!(
+                    "listens on {bind}, and so does service '{}' of {} ({addr})",
+                    other.service, other.cluster
+                );
+                found.push((
+                    s.cluster.clone(),
+                    Error::new(&place, what)
+                        .hint(
+                            "give each cluster on this load balancer ports, or an address (src_ip), of its own",
+                        )
+                        .kind(Kind::DuplicatePort),
+                ));
             }
-            taken.push((bind, s));
+            taken.insert(*bind, s);
         }
     }
     found
+}
+
+/// Who listens where, so that a bind is compared with those it may meet only: a thousand clusters have one port on
+/// addresses of their own.
+#[derive(Default)]
+struct Taken<'a> {
+    /// By port, in the order they came.
+    ports: BTreeMap<u16, Vec<(SocketAddr, &'a ResolvedService)>>,
+    /// By address: places in the port's list.
+    addresses: BTreeMap<SocketAddr, Vec<usize>>,
+    /// Ports of which somebody has every address.
+    whole: BTreeSet<u16>,
+}
+
+impl<'a> Taken<'a> {
+    fn insert(&mut self, bind: SocketAddr, service: &'a ResolvedService) {
+        let list = self.ports.entry(bind.port()).or_default();
+        self.addresses.entry(bind).or_default().push(list.len());
+        list.push((bind, service));
+        if bind.ip().is_unspecified() {
+            self.whole.insert(bind.port());
+        }
+    }
+
+    /// Those that listen on an address of a bind, in the order they came.
+    fn meeting(&self, bind: SocketAddr) -> Vec<(SocketAddr, &'a ResolvedService)> {
+        let list = self.ports.get(&bind.port()).map(Vec::as_slice).unwrap_or_default();
+        if bind.ip().is_unspecified() || self.whole.contains(&bind.port()) {
+            let meets =
+                |a: &SocketAddr| a.ip() == bind.ip() || a.ip().is_unspecified() || bind.ip().is_unspecified();
+            return list.iter().filter(|(a, _)| meets(a)).copied().collect();
+        }
+        let same = self.addresses.get(&bind).into_iter().flatten();
+        same.filter_map(|i| list.get(*i)).copied().collect()
+    }
 }

@@ -1,11 +1,12 @@
 //! The distributions of live roles that matter, and who a selector selects under each. No tier is decided here.
 
-use serde_json::Value;
+use std::collections::BTreeSet;
 
 use super::RoleSource;
 use crate::error::Error;
 use crate::inventory::member::Member;
-use crate::selector::{self, Candidates, Selector};
+use crate::selector::{Candidate, Candidates, Selector};
+use crate::service::Service;
 
 /// The members under every distribution of the live roles that matters: each member that changes roles is primary once.
 pub(super) struct Scenarios {
@@ -16,7 +17,7 @@ pub(super) struct Scenarios {
 }
 
 impl Scenarios {
-    pub(super) fn new(members: &[Member], roles: RoleSource) -> Self {
+    pub(super) fn new(members: &[Member], services: &[Service], roles: RoleSource) -> Self {
         let changes: Vec<bool> =
             members.iter().map(|m| roles == RoleSource::Patroni && m.changes_role()).collect();
         let inventory: Option<usize> = members.iter().position(|m| m.role == "primary");
@@ -27,11 +28,13 @@ impl Scenarios {
         if primaries.len() < 2 {
             primaries.push(None);
         }
-        let as_written = |m: &Member| m.vars.clone();
+        let named = named(services);
+        let needed = |name: &str| named.as_ref().is_none_or(|n| n.contains(name));
+        let as_written: Vec<Candidate> = members.iter().map(|m| Candidate::new(&m.vars, needed)).collect();
         let all = if changes.contains(&true) {
-            primaries.into_iter().map(|p| (p, Candidates::new(&scenario(members, &changes, p)))).collect()
+            primaries.into_iter().map(|p| (p, scenario(members, &as_written, &changes, p))).collect()
         } else {
-            vec![(inventory, Candidates::new(&members.iter().map(as_written).collect::<Vec<_>>()))]
+            vec![(inventory, as_written.into_iter().collect())]
         };
         Self { seqs: members.iter().map(|m| m.seq).collect(), changes, all }
     }
@@ -40,8 +43,7 @@ impl Scenarios {
     pub(super) fn choose(&self, cluster: &str, text: &str) -> Result<Vec<(bool, bool)>, Error> {
         let selector = Selector::compile(text)?;
         // An expression that does not look at roles gives the same answer in every scenario.
-        let names = selector::identifiers(text);
-        let blind = !names.iter().any(|n| n == "pg_role") && !selector::needs_all_variables(text);
+        let blind = !selector.names().iter().any(|n| n == "pg_role") && !selector.needs_all_variables();
         let mut rows: Vec<(Option<usize>, Vec<bool>)> = Vec::new();
         for (primary, candidates) in &self.all {
             let found = selector.select(candidates)?;
@@ -67,16 +69,31 @@ impl Scenarios {
     }
 }
 
-fn scenario(members: &[Member], changes: &[bool], primary: Option<usize>) -> Vec<crate::inventory::Vars> {
+/// The variables that the services' selectors can look at, with those that tell a member; `None`: all.
+fn named(services: &[Service]) -> Option<BTreeSet<String>> {
+    let mut names: BTreeSet<String> = ["pg_cluster", "pg_seq", "pg_role"].map(str::to_owned).into();
+    for text in services.iter().flat_map(|s| std::iter::once(&s.selector).chain(&s.selector_backup)) {
+        // One that does not compile is told where it is used.
+        let Ok(selector) = Selector::compile(text) else { continue };
+        if !selector.only_named_variables() {
+            return None;
+        }
+        names.extend(selector.names().iter().cloned());
+    }
+    Some(names)
+}
+
+fn scenario(
+    members: &[Member],
+    as_written: &[Candidate],
+    changes: &[bool],
+    primary: Option<usize>,
+) -> Candidates {
     let role = |i: usize, m: &Member| match (changes.get(i), primary == Some(i)) {
         (Some(true), true) => "primary".to_owned(),
         (Some(true), false) => "replica".to_owned(),
         _ => m.role.clone(),
     };
-    let with_role = |(i, m): (usize, &Member)| {
-        let mut vars = m.vars.clone();
-        vars.insert("pg_role".into(), Value::from(role(i, m)));
-        vars
-    };
-    members.iter().enumerate().map(with_role).collect()
+    let with_role = |(i, (m, c)): (usize, (&Member, &Candidate))| c.with("pg_role", &role(i, m));
+    members.iter().zip(as_written).enumerate().map(with_role).collect()
 }

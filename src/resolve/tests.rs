@@ -152,9 +152,30 @@ fn two_clusters_on_one_port_or_with_one_listener_name_collide() {
     b[0].cluster = "pg".into();
     b[0].service = "test-primary".into();
     a.extend(b);
-    let found = collisions(&a);
+    let found = collisions(&a.iter().collect::<Vec<_>>());
     assert_eq!(found.len(), 2);
     assert!(found.iter().all(|(c, _)| c == "pg"));
+}
+
+#[test]
+fn clusters_with_one_port_on_addresses_of_their_own_do_not_meet_and_one_on_all_addresses_meets_them_all() {
+    let at = |cluster_name: &str, bind: &str| {
+        let mut s = cluster(&pg_test(json!({})).unwrap(), RoleSource::Patroni).unwrap().remove(0);
+        (s.cluster, s.listener) = (cluster_name.into(), format!("{cluster_name}-primary"));
+        s.binds = vec![bind.parse().unwrap()];
+        s
+    };
+    let mut all = vec![at("a", "10.0.0.1:5433"), at("b", "10.0.0.2:5433"), at("c", "10.0.0.1:5434")];
+    let told = |all: &[ResolvedService]| {
+        collisions(&all.iter().collect::<Vec<_>>()).into_iter().map(|(c, _)| c).collect::<Vec<_>>()
+    };
+    assert!(told(&all).is_empty());
+    all.push(at("d", "10.0.0.2:5433"));
+    assert_eq!(told(&all), ["d"]);
+    all.push(at("e", "0.0.0.0:5433"));
+    assert_eq!(told(&all), ["d", "e", "e", "e"]);
+    all.push(at("f", "10.0.0.9:5433"));
+    assert_eq!(told(&all).last().unwrap(), "f", "one that has every address is met by who comes later");
 }
 
 #[test]
@@ -195,9 +216,9 @@ fn a_listener_named_as_another_ones_backend_is_refused() {
         ("pg".into(), "test-ro-backup".into(), "pg-test-ro-backup".into());
     other.binds.clear();
     two.push(other);
-    assert_eq!(collisions(&two).len(), 1);
+    assert_eq!(collisions(&two.iter().collect::<Vec<_>>()).len(), 1);
     two[1].listener = "00-pgsvc".into();
-    assert!(collisions(&two)[0].1.to_string().contains("the node's own"));
+    assert!(collisions(&two.iter().collect::<Vec<_>>())[0].1.to_string().contains("the node's own"));
 }
 
 #[test]

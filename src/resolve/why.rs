@@ -23,7 +23,7 @@ pub fn selected(
     roles: RoleSource,
     member: usize,
 ) -> Result<(Selected, Option<Selected>), Error> {
-    let scenarios = Scenarios::new(&cluster.members, roles);
+    let scenarios = Scenarios::new(&cluster.members, &cluster.services, roles);
     let of = |text: &str| {
         let chosen = scenarios.choose(&cluster.name, text)?;
         let (as_primary, as_replica) = chosen.get(member).copied().unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Members that a plan drops, and whether Patroni still lists them. Nothing is refused for what nobody answers.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use super::Node;
 use crate::error::Error;
 use crate::inventory::cluster::Cluster;
 use crate::inventory::member::Member;
-use crate::plan::{FileChange, Obstacles, Plan};
+use crate::plan::{Obstacles, Plan};
 use crate::render::haproxy::{Owner, owner};
 use crate::request::{Model, State};
 use crate::verify::deadline::Deadline;
@@ -23,9 +24,10 @@ pub fn kept(node: &Node<'_>, model: &Model, plan: &Plan) -> Result<(), Obstacles
     if model.options.force || node.rooted || model.state == State::Absent {
         return Ok(());
     }
-    for (name, c) in &model.clusters {
+    for (name, served) in served(plan) {
+        let Some(c) = model.clusters.get(&name) else { continue };
         let dropped =
-            dropped(name, &c.cluster.members.iter().map(|m| m.address.as_str()).collect::<Vec<_>>(), plan);
+            dropped(served, &c.cluster.members.iter().map(|m| m.address.as_str()).collect::<Vec<_>>());
         if dropped.is_empty() {
             continue;
         }
@@ -33,21 +35,27 @@ pub fn kept(node: &Node<'_>, model: &Model, plan: &Plan) -> Result<(), Obstacles
         for address in dropped.into_iter().filter(|a| listed.contains(a)) {
             let what = format!("{address} is no longer a member here, but Patroni still lists it");
             let error = Error::new(format!("cluster '{name}'"), what);
-            found.push(Some(name), error.hint("remove it from Patroni first, or pass --force (force: true)"));
+            found
+                .push(Some(&name), error.hint("remove it from Patroni first, or pass --force (force: true)"));
         }
     }
     found.finish(())
 }
 
-/// Addresses that a cluster's installed files serve and its new ones do not.
-fn dropped(cluster: &str, members: &[&str], plan: &Plan) -> Vec<String> {
-    let of_cluster = |c: &&FileChange| {
-        let owner = c.before.as_ref().and_then(|b| owner(&b.content));
-        matches!(owner, Some(Owner::Cluster { cluster: owner, .. }) if owner == cluster)
-    };
-    let before = plan.changes.iter().filter(of_cluster).filter_map(|c| c.before.as_ref());
-    let served = before.flat_map(|b| addresses(&b.content));
-    let mut gone: Vec<String> = served.filter(|a| !members.contains(&a.as_str())).collect();
+/// The addresses that the files which change serve now, by cluster.
+fn served(plan: &Plan) -> BTreeMap<String, Vec<String>> {
+    let mut served: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for before in plan.changes.iter().filter_map(|c| c.before.as_ref()) {
+        if let Some(Owner::Cluster { cluster, .. }) = owner(&before.content) {
+            served.entry(cluster).or_default().extend(addresses(&before.content));
+        }
+    }
+    served
+}
+
+/// Those that are no member's any more.
+fn dropped(served: Vec<String>, members: &[&str]) -> Vec<String> {
+    let mut gone: Vec<String> = served.into_iter().filter(|a| !members.contains(&a.as_str())).collect();
     gone.sort();
     gone.dedup();
     gone
@@ -80,10 +88,8 @@ fn patroni_lists(node: &Node<'_>, cluster: &Cluster) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::plan::{Action, InstalledFile};
+    use crate::plan::{Action, FileChange, InstalledFile};
 
     fn change(cluster: &str, servers: &[&str]) -> FileChange {
         let lines: String = servers.iter().map(|a| format!("    server x {a} check\n")).collect();
@@ -110,7 +116,8 @@ mod tests {
             hands: Vec::new(),
             daemon_reload: false,
         };
-        assert_eq!(dropped("a", &["10.0.0.1"], &p), ["fd00::2"]);
-        assert!(dropped("a", &["10.0.0.1", "fd00::2"], &p).is_empty());
+        let a = || served(&p).remove("a").unwrap();
+        assert_eq!(dropped(a(), &["10.0.0.1"]), ["fd00::2"]);
+        assert!(dropped(a(), &["10.0.0.1", "fd00::2"]).is_empty());
     }
 }

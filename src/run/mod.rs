@@ -162,7 +162,7 @@ pub fn render(node: &Node<'_>, model: &Model, apart: bool) -> Result<Vec<Rendere
         files.sort_by(|a, b| a.path.cmp(&b.path));
         return Ok(files);
     }
-    let all = crate::plan::plan(&wanted, &Installed::default(), &node.layout(), &templates, None)?;
+    let all = crate::plan::plan(wanted, &Installed::default(), &node.layout(), &templates, None)?;
     let vips = vip::rendered(node, model, &templates)?;
     Ok(all.changes.into_iter().filter_map(|c| c.after).chain(vips).collect())
 }
@@ -179,7 +179,7 @@ pub fn plan(
 ) -> Result<Plan, Obstacles> {
     let wanted = wanted(node, model, templates, node.sys.find("haproxy"))?;
     let gid = node.sys.group("haproxy");
-    let mut plan = crate::plan::plan(&wanted, installed, &node.layout(), templates, gid)?;
+    let mut plan = crate::plan::plan(wanted, installed, &node.layout(), templates, gid)?;
     if node.rooted {
         plan.action = Action::Nothing;
         plan.commands.clear();
@@ -214,13 +214,10 @@ fn is_held(node: &Node<'_>) -> bool {
 pub fn begin(model: &Model) -> Report {
     let own = model.clusters.values().flat_map(|c| &c.cluster.members).find(|m| m.host == model.node.name);
     let host = own.map_or(model.node.name.as_str(), |m| m.address.as_str());
+    let described = model.clusters.iter().filter(|_| !model.brief);
     let mut report = Report {
         node: model.node.name.clone(),
-        clusters: model
-            .clusters
-            .iter()
-            .map(|(n, c)| (n.clone(), report::cluster(c, host, &model.options)))
-            .collect(),
+        clusters: described.map(|(n, c)| (n.clone(), report::cluster(c, host, &model.options))).collect(),
         warnings: model.warnings.clone(),
         ..Report::default()
     };

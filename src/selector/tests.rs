@@ -11,7 +11,7 @@ fn members() -> Vec<Map<String, Value>> {
 }
 
 fn select(text: &str) -> Result<Vec<u64>, Error> {
-    let candidates = Candidates::new(&members());
+    let candidates: Candidates = members().iter().map(|m| Candidate::new(m, |_| true)).collect();
     Ok(Selector::compile(text)?.select(&candidates)?.into_iter().map(|m| m.seq).collect())
 }
 
@@ -106,4 +106,45 @@ fn a_variable_is_a_condition_where_nothing_is_done_with_it() {
         assert_eq!(truths(text), found, "{text}");
     }
     assert_eq!(variables("[? contains(a, 'x') && b == `q` ]"), ["a", "b"]);
+}
+
+#[test]
+fn an_expression_that_may_look_at_more_than_it_names_is_not_called_plain() {
+    for text in [
+        "[]",
+        "[? pg_role == `primary` || pg_role == `offline` ]",
+        "[?pg_role=='replica' && !pg_offline_query]",
+        "[? tags.zone == 'a*@(' ]",
+        "[0:2]",
+        "[? pg_seq > `1` ]",
+    ] {
+        assert!(Selector::compile(text).unwrap().only_named_variables(), "{text}");
+    }
+    for text in [
+        "[*]",
+        "[? length(@) > `5` ]",
+        "[?contains(tags || `[]`, 'a')]",
+        "sort_by(@, &pg_seq)[-1:]",
+        "[].{pg_cluster: pg_cluster, pg_seq: pg_seq}",
+        "[? @ == `1` ]",
+        "[? \"pg_role\" == 'replica' ]",
+        "[? (pg_role) == 'replica' ]",
+    ] {
+        assert!(!Selector::compile(text).unwrap().only_named_variables(), "{text}");
+    }
+}
+
+#[test]
+fn a_text_that_was_compiled_before_is_the_same_selector_and_errors_are_told_each_time() {
+    for _ in 0..2 {
+        assert_eq!(select("[? pg_role == `primary`]"), Ok(vec![1]));
+        assert!(select("[? foo(pg_role) ]").unwrap_err().to_string().contains("unknown function"));
+    }
+    // More than are remembered.
+    for n in 0..600 {
+        assert_eq!(
+            select(&format!("[? pg_seq == `{}` ]", n % 300)).unwrap().len(),
+            usize::from((1..4).contains(&(n % 300)))
+        );
+    }
 }

@@ -237,3 +237,10 @@ pub fn needs_all_variables(text: &str) -> bool {
         || bare.starts_with('*')
         || bare.contains("[?*")
 }
+
+/// Whether an expression surely looks at no variables but those it names: comparisons of names with literals, and no
+/// function, wildcard or whole member. In doubt it is not so.
+pub(super) fn only_named_variables(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c.is_whitespace() || "_[]?!=<>&|\",.:-".contains(c);
+    !text.contains('"') && outside_quotes(text).all(|(_, c)| plain(c))
+}

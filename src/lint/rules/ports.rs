@@ -57,7 +57,7 @@ fn across(view: &View<'_>, sink: &mut Sink) {
         if mine.len() < 2 || !seen.insert(names) {
             continue;
         }
-        let services: Vec<ResolvedService> = mine.iter().flat_map(|c| c.services.clone()).collect();
+        let services: Vec<&ResolvedService> = mine.iter().flat_map(|c| &c.services).collect();
         for (name, error) in resolve::collisions(&services) {
             refused(view, mine.iter().find(|c| c.cluster.name == name).copied(), &error, sink);
         }

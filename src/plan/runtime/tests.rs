@@ -42,16 +42,16 @@ fn third(line: &str) -> String {
 fn live(text: &str) -> Live {
     let mut live = Live::default();
     for s in shape(text.as_bytes()).sections {
-        live.listeners.extend(s.maxconn.map(|n| (s.name.clone(), n)));
+        live.listeners.extend(s.maxconn.map(|n| (s.name.to_owned(), n)));
         for m in &s.servers {
             let server = LiveServer {
-                address: m.host.clone(),
+                address: m.host.to_owned(),
                 port: m.port,
                 weight: m.weight(),
                 maxconn: m.maxconn(),
                 ..LiveServer::default()
             };
-            live.servers.insert((s.name.clone(), m.name.clone()), server);
+            live.servers.insert((s.name.to_owned(), m.name.to_owned()), server);
         }
     }
     live
@@ -81,7 +81,7 @@ fn plan(before: &str, wanted: &str, change: impl FnOnce(&mut Running)) -> Plan {
             nonlocal_binds: false,
         };
         let templates = Templates::new(&BTreeMap::new()).unwrap();
-        super::super::plan(&w, installed, &Layout::default(), &templates, Some(99)).unwrap()
+        super::super::plan(w, installed, &Layout::default(), &templates, Some(99)).unwrap()
     };
     let first = make(before, &Installed::default());
     let mut running = Running {

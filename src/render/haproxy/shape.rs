@@ -61,34 +61,34 @@ const VALUED: [&str; 23] = [
 const NOT_ADDED: [&str; 3] = ["tcp-ut", "init-addr", "track"];
 
 /// A server keyword with its value, if it takes one.
-pub type Word = (String, Option<String>);
+pub type Word<'a> = (&'a str, Option<&'a str>);
 
 /// A `frontend`, `backend` or `listen` whose changing parts are understood.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Section {
-    pub name: String,
+pub struct Section<'a> {
+    pub name: &'a str,
     /// A frontend and a backend may have one name.
     pub frontend: bool,
     /// Of a listener; `None` where it says none.
     pub maxconn: Option<u32>,
-    defaults: Vec<Word>,
-    pub servers: Vec<Server>,
+    defaults: Vec<Word<'a>>,
+    pub servers: Vec<Server<'a>>,
 }
 
 /// A `server` line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
-    pub name: String,
+pub struct Server<'a> {
+    pub name: &'a str,
     /// An IP address or a name.
-    pub host: String,
+    pub host: &'a str,
     pub port: u16,
     /// Its own words and those of the section's `default-server`.
-    words: Vec<Word>,
+    words: Vec<Word<'a>>,
 }
 
-impl Server {
-    fn value(&self, key: &str) -> Option<&str> {
-        self.words.iter().find(|(k, _)| k == key).and_then(|(_, v)| v.as_deref())
+impl<'a> Server<'a> {
+    fn value(&self, key: &str) -> Option<&'a str> {
+        self.words.iter().find(|(k, _)| *k == key).and_then(|(_, v)| *v)
     }
 
     /// HAProxy's own default is 1.
@@ -105,22 +105,22 @@ impl Server {
 
     /// `backend/server` that it tracks.
     #[must_use]
-    pub fn tracks(&self) -> Option<&str> {
+    pub fn tracks(&self) -> Option<&'a str> {
         self.value("track")
     }
 
     /// What of the line cannot change at runtime.
     #[must_use]
-    pub fn fixed(&self) -> Vec<&Word> {
-        self.words.iter().filter(|(k, _)| k != "weight" && k != "maxconn").collect()
+    pub fn fixed(&self) -> Vec<&Word<'a>> {
+        self.words.iter().filter(|(k, _)| *k != "weight" && *k != "maxconn").collect()
     }
 
     /// The words for `add server`, which knows no `default-server`. `None` where a reload has to bring the server: it
     /// would resolve no name, and one that is not checked would serve at once.
     #[must_use]
     pub fn addable(&self) -> Option<String> {
-        let refused = self.words.iter().any(|(k, _)| NOT_ADDED.contains(&k.as_str()));
-        let checked = self.words.iter().any(|(k, _)| k == "check");
+        let refused = self.words.iter().any(|(k, _)| NOT_ADDED.contains(k));
+        let checked = self.words.iter().any(|(k, _)| *k == "check");
         if refused || !checked || self.host.parse::<std::net::IpAddr>().is_err() {
             return None;
         }
@@ -130,7 +130,7 @@ impl Server {
     /// Address and port as a line has them.
     #[must_use]
     pub fn address(&self) -> String {
-        address(&self.host, self.port)
+        address(self.host, self.port)
     }
 }
 
@@ -148,32 +148,38 @@ pub fn address(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-fn text((key, value): &Word) -> String {
-    value.as_ref().map_or_else(|| key.clone(), |v| format!("{key} {v}"))
+fn text((key, value): &Word<'_>) -> String {
+    value.map_or_else(|| (*key).to_owned(), |v| [key, " ", v].concat())
 }
 
 /// A file as HAProxy must load it anew when it changes, and its sections that can change at runtime.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Shape {
+pub struct Shape<'a> {
     /// Equal for two files that differ only in what can change at runtime, or in comments.
     pub fixed: String,
-    pub sections: Vec<Section>,
+    pub sections: Vec<Section<'a>>,
 }
 
-/// Reads a file.
+/// Reads a file. What is no text counts to the last byte.
 #[must_use]
-pub fn shape(content: &[u8]) -> Shape {
-    let content = String::from_utf8_lossy(content);
+pub fn shape(content: &[u8]) -> Shape<'_> {
     let mut shape = Shape::default();
+    let Ok(content) = std::str::from_utf8(content) else {
+        shape.fixed = String::from_utf8_lossy(content).into_owned();
+        return shape;
+    };
+    shape.fixed.reserve(content.len());
     // `fullconn` and `minconn` make a server's limit depend on its listener's.
-    let linked = content.split_whitespace().any(|w| w == "minconn" || w == "fullconn");
-    for lines in split(&content) {
-        match (!linked).then(|| section(&lines)).flatten() {
-            Some((fixed, section)) => {
-                shape.fixed.push_str(&fixed);
-                shape.sections.push(section);
+    let linked = ["minconn", "fullconn"].iter().any(|w| content.contains(w))
+        && content.split_whitespace().any(|w| w == "minconn" || w == "fullconn");
+    for lines in split(content) {
+        let before = shape.fixed.len();
+        match (!linked).then(|| section(&lines, &mut shape.fixed)).flatten() {
+            Some(section) => shape.sections.push(section),
+            None => {
+                shape.fixed.truncate(before);
+                lines.iter().for_each(|l| line(&mut shape.fixed, l));
             }
-            None => lines.iter().for_each(|l| line(&mut shape.fixed, l)),
         }
     }
     shape
@@ -202,26 +208,31 @@ fn split(content: &str) -> Vec<Vec<&str>> {
     all
 }
 
-/// A section's fixed text and its changing parts; `None` where it is not surely understood.
-fn section(lines: &[&str]) -> Option<(String, Section)> {
+/// A section's changing parts, its fixed text behind `fixed`; `None` where it is not surely understood.
+fn section<'a>(lines: &[&'a str], fixed: &mut String) -> Option<Section<'a>> {
     let (head, body) = lines.split_first()?;
-    let head: Vec<&str> = head.split_whitespace().collect();
-    let [kind @ ("frontend" | "backend" | "listen"), name] = head.as_slice() else { return None };
-    let mut section =
-        Section { name: (*name).to_owned(), frontend: *kind == "frontend", ..Section::default() };
-    let mut fixed = format!("{kind} {name}\n");
-    let mut own: Vec<(Server, Vec<Word>)> = Vec::new();
+    let mut head = head.split_whitespace();
+    let (Some(kind @ ("frontend" | "backend" | "listen")), Some(name), None) =
+        (head.next(), head.next(), head.next())
+    else {
+        return None;
+    };
+    let mut section = Section { name, frontend: kind == "frontend", ..Section::default() };
+    line(fixed, &[kind, " ", name].concat());
+    let mut own: Vec<(Server<'a>, Vec<Word<'a>>)> = Vec::new();
     let mut balance = None;
+    let mut words: Vec<&str> = Vec::new();
     for text in body {
-        let words: Vec<&str> = text.split_whitespace().collect();
+        words.clear();
+        words.extend(text.split_whitespace());
         match words.as_slice() {
-            ["maxconn", n] if *kind != "backend" && section.maxconn.is_none() => {
+            ["maxconn", n] if kind != "backend" && section.maxconn.is_none() => {
                 section.maxconn = Some(n.parse().ok()?);
-                line(&mut fixed, "maxconn");
+                line(fixed, "maxconn");
             }
             ["default-server", rest @ ..] if section.defaults.is_empty() => {
                 section.defaults = options(text, rest)?;
-                line(&mut fixed, &format!("default-server {}", without_maxconn(&section.defaults)));
+                line(fixed, &format!("default-server {}", without_maxconn(&section.defaults)));
             }
             ["server", name, address, rest @ ..] => own.push(server(text, name, address, rest)?),
             ["maxconn" | "default-server" | "server" | "server-template" | "use-server" | "dispatch", ..] => {
@@ -229,70 +240,79 @@ fn section(lines: &[&str]) -> Option<(String, Section)> {
             }
             [".if" | ".elif" | ".else" | ".endif", ..] => return None,
             ["balance", how, ..] => {
-                balance = Some((*how).to_owned());
-                line(&mut fixed, text);
+                balance = Some(*how);
+                line(fixed, text);
             }
-            _ => line(&mut fixed, text),
+            _ => line(fixed, text),
         }
     }
-    let movable = |b: &String| DYNAMIC.iter().any(|d| b.split('(').next() == Some(d));
-    if *kind != "frontend" && !balance.as_ref().is_some_and(movable) {
+    let movable = |b: &str| DYNAMIC.iter().any(|d| b.split('(').next() == Some(*d));
+    if kind != "frontend" && !balance.is_some_and(movable) {
         return None;
     }
-    line(&mut fixed, &kinds(&own));
+    line(fixed, &kinds(&own));
     section.servers = own.into_iter().map(|(s, words)| merged(s, words, &section.defaults)).collect();
-    Some((fixed, section))
+    Some(section)
 }
 
 /// The distinct words of all servers, without what is each member's own.
-fn kinds(servers: &[(Server, Vec<Word>)]) -> String {
-    let kind = |(key, value): &Word| match (key.as_str(), value) {
-        ("weight" | "maxconn", _) => None,
-        ("port" | "verifyhost" | "check-sni", _) => Some(key.clone()),
-        ("track", Some(target)) => Some(format!("track {}", target.split('/').next().unwrap_or_default())),
-        _ => Some(text(&(key.clone(), value.clone()))),
-    };
-    let all: BTreeSet<String> = servers.iter().flat_map(|(_, words)| words).filter_map(kind).collect();
+fn kinds(servers: &[(Server<'_>, Vec<Word<'_>>)]) -> String {
+    fn kind<'a>((key, value): &Word<'a>) -> Option<Word<'a>> {
+        match (*key, *value) {
+            ("weight" | "maxconn", _) => None,
+            ("port" | "verifyhost" | "check-sni", _) => Some((key, None)),
+            ("track", Some(target)) => Some((key, target.split('/').next())),
+            (key, value) => Some((key, value)),
+        }
+    }
+    let all: BTreeSet<Word<'_>> = servers.iter().flat_map(|(_, words)| words).filter_map(kind).collect();
     let any = if servers.is_empty() { "no servers" } else { "servers" };
+    // By the words as a line has them: a shorter key comes first with its value, not before it.
+    let all: BTreeSet<String> = all.iter().map(text).collect();
     format!("{any}: {}", all.into_iter().collect::<Vec<_>>().join(", "))
 }
 
-fn without_maxconn(words: &[Word]) -> String {
-    let one = |w: &Word| if w.0 == "maxconn" { w.0.clone() } else { text(w) };
+fn without_maxconn(words: &[Word<'_>]) -> String {
+    let one = |w: &Word<'_>| if w.0 == "maxconn" { w.0.to_owned() } else { text(w) };
     words.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
-fn merged(mut server: Server, own: Vec<Word>, defaults: &[Word]) -> Server {
-    let more = defaults.iter().filter(|(k, _)| own.iter().all(|(o, _)| o != k)).cloned();
-    server.words = own.iter().cloned().chain(more).collect();
+fn merged<'a>(mut server: Server<'a>, own: Vec<Word<'a>>, defaults: &[Word<'a>]) -> Server<'a> {
+    let more = defaults.iter().filter(|(k, _)| own.iter().all(|(o, _)| o != k));
+    server.words = own.iter().chain(more).copied().collect();
     server
 }
 
-fn server(line: &str, name: &str, address: &str, rest: &[&str]) -> Option<(Server, Vec<Word>)> {
+fn server<'a>(
+    line: &str,
+    name: &'a str,
+    address: &'a str,
+    rest: &[&'a str],
+) -> Option<(Server<'a>, Vec<Word<'a>>)> {
     let (host, port) = place(address)?;
     if host.is_empty() || host.contains(['@', '/', '[', ']', ',']) || name.contains('/') {
         return None;
     }
-    let server = Server { name: name.to_owned(), host: host.to_owned(), port, words: Vec::new() };
+    let server = Server { name, host, port, words: Vec::new() };
     Some((server, options(line, rest)?))
 }
 
 /// Known keywords, each once. A `;` would end a command on the admin socket.
-fn options(line: &str, words: &[&str]) -> Option<Vec<Word>> {
-    if line.contains(['"', '\'', '\\', '#', '$', ';']) {
+fn options<'a>(line: &str, words: &[&'a str]) -> Option<Vec<Word<'a>>> {
+    if line.bytes().any(|b| matches!(b, b'"' | b'\'' | b'\\' | b'#' | b'$' | b';')) {
         return None;
     }
-    let mut all: Vec<Word> = Vec::new();
+    let mut all: Vec<Word<'a>> = Vec::with_capacity(words.len());
     let mut words = words.iter();
     while let Some(key) = words.next() {
-        let value = if VALUED.contains(key) { Some((*words.next()?).to_owned()) } else { None };
+        let value = if VALUED.contains(key) { Some(*words.next()?) } else { None };
         if value.is_none() && !FLAGS.contains(key) || all.iter().any(|(k, _)| k == key) {
             return None;
         }
         if matches!(*key, "weight" | "maxconn" | "port") {
-            value.as_ref()?.parse::<u32>().ok()?;
+            value?.parse::<u32>().ok()?;
         }
-        all.push(((*key).to_owned(), value));
+        all.push((*key, value));
     }
     Some(all)
 }

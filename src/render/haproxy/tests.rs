@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::inventory::Vars;
 use crate::inventory::cluster::{Overrides, build};

@@ -114,10 +114,10 @@ fn again(l: &Look<'_>, targets: &[Target<'_>], seen: &mut Seen, which: impl Fn(S
         return;
     }
     let fresh = look(l, &some, Depth::Full);
+    let place = |r: &PortResult| (r.cluster.clone(), r.service.clone(), r.address.clone());
+    let now: BTreeMap<_, _> = fresh.ports.into_iter().map(|f| (place(&f), f)).collect();
     for r in &mut seen.ports {
-        let same =
-            |f: &&PortResult| (&f.cluster, &f.service, &f.address) == (&r.cluster, &r.service, &r.address);
-        if let Some(f) = fresh.ports.iter().find(same) {
+        if let Some(f) = now.get(&place(r)) {
             *r = f.clone();
         }
     }

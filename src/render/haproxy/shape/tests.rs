@@ -81,9 +81,23 @@ fn a_servers_words_for_the_socket_are_complete() {
         ("check port 8008", ""),
         ("3s", "3s tcp-ut 1s"),
     ] {
-        let other = shape(BACKEND.replacen(from, to, 1).as_bytes());
+        let text = BACKEND.replacen(from, to, 1);
+        let other = shape(text.as_bytes());
         assert_eq!(other.sections[0].servers[0].addable(), None, "{to}");
     }
-    let v6 = shape(BACKEND.replace("10.0.0.1:1", "[fd00::1]:1").as_bytes());
+    let text = BACKEND.replace("10.0.0.1:1", "[fd00::1]:1");
+    let v6 = shape(text.as_bytes());
     assert_eq!(v6.sections[0].servers[0].address(), "[fd00::1]:1");
+}
+
+#[test]
+fn a_file_that_is_no_text_counts_to_the_last_byte() {
+    let strange = |byte: u8| {
+        let mut bytes = BACKEND.as_bytes().to_vec();
+        bytes.extend([b'#', byte, b'\n']);
+        bytes
+    };
+    assert!(shape(&strange(0xff)).sections.is_empty());
+    assert_eq!(shape(&strange(b'a')).sections.len(), 1);
+    assert_ne!(shape(&strange(0xff)).fixed, shape(&[&strange(0xff)[..], b"# more"].concat()).fixed);
 }

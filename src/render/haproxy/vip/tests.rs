@@ -66,8 +66,7 @@ fn it_is_the_clusters_own_by_name_and_header_and_counts_for_no_service() {
     // Nothing to seed, to check, or to change at runtime but the limit that the file says.
     assert!(crate::daemon::haproxy::config::backends(&file.content).is_empty());
     let shape = super::super::shape::shape(file.content.as_bytes());
-    let sections: Vec<_> =
-        shape.sections.iter().map(|s| (s.name.as_str(), s.frontend, s.servers.len())).collect();
+    let sections: Vec<_> = shape.sections.iter().map(|s| (s.name, s.frontend, s.servers.len())).collect();
     assert_eq!(sections, [("pg-test:vip", true, 0)]);
     assert_eq!(crate::plan::binds(file.content.as_bytes()), ["0.0.0.0:9102".parse().unwrap()]);
 }
