@@ -1,0 +1,107 @@
+//! Every effect of every kind of run fails once, or is cut short, or is done and reported as failed, or fails and all
+//! after it: on real files the node has the old or the new set to the last attribute, or a journal from which the next
+//! run makes one of them; and no report says more than that. `make faults` prints the table.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod faulty;
+
+use faulty::Turn;
+use faulty::case::{Case, Outcome, Table, node};
+use faulty::hand::Fault;
+use faulty::scene::{Scene, copy, room};
+use nix::libc::{EACCES, EADDRINUSE, ECONNREFUSED, EINTR, EIO, ENOLCK, ENOSPC, EPERM, EROFS};
+
+/// The errors that an effect can meet.
+fn faults(verb: &str) -> Vec<Fault> {
+    let fails: &[i32] = match verb {
+        "read" | "stat" | "list" => &[EIO, EACCES],
+        "create" | "copy" => &[ENOSPC, EROFS, EIO],
+        "attributes" => &[ENOSPC, EPERM],
+        "mkdir" => &[ENOSPC, EROFS],
+        "rename" | "remove" | "rmdir" => &[EIO, EROFS],
+        "sync" => &[EIO, ENOSPC],
+        "lock" => &[ENOLCK, EINTR],
+        "run" => &[EACCES, EINTR],
+        "signal" => &[EPERM],
+        "socket" => &[ECONNREFUSED, EINTR],
+        "bind" => &[EADDRINUSE, EACCES],
+        other => panic!("no error is known of '{other}'"),
+    };
+    let mut all: Vec<Fault> = fails.iter().map(|e| Fault::Once(Turn::Fails(*e))).collect();
+    if matches!(verb, "create" | "copy" | "mkdir" | "rmdir") {
+        all.push(Fault::Once(Turn::Half(ENOSPC)));
+    }
+    if !matches!(verb, "read" | "stat" | "list" | "lock" | "bind") {
+        all.push(Fault::Once(Turn::After(EIO)));
+    }
+    if !matches!(verb, "run" | "socket" | "signal" | "bind") {
+        all.push(Fault::Gone);
+    }
+    if !matches!(verb, "read" | "stat" | "list" | "lock" | "run" | "socket" | "signal" | "bind") {
+        all.push(Fault::ReadOnly);
+    }
+    all
+}
+
+/// One run with one fault; `None` where the fault met nothing.
+fn tried(case: &Case, at: usize, fault: Fault) -> Option<Outcome> {
+    let root = room();
+    copy(case.template.path(), root.path());
+    let sys = node(root.path(), case.process.clone(), at, fault);
+    let met = std::sync::Arc::clone(&sys.hand.met);
+    let name = format!("{}: {fault:?} at effect {at}", case.scene.name);
+    let (_, process, outcome) = case.met(root.path(), sys, &name);
+    let met = met.lock().unwrap().clone()?;
+    case.heals(root.path(), process, &format!("{name}, {met}"));
+    Some(outcome)
+}
+
+fn every_fault(scene: Scene) {
+    let case = Case::new(scene);
+    let mut table = Table::default();
+    for (i, verb) in case.verbs.iter().enumerate() {
+        for fault in faults(verb) {
+            table.tries(verb, || {
+                let outcome = tried(&case, i + 1, fault);
+                assert!(outcome.is_some(), "{}: effect {} never came", case.scene.name, i + 1);
+                outcome
+            });
+        }
+    }
+    for n in 1..=case.clocks {
+        // How often the clock is read depends on who is waited for: one that is read no more jumps for nobody.
+        table.tries("clock", || tried(&case, n, Fault::Jump));
+    }
+    let counts = table.end(case.scene.name);
+    assert!(counts.old > case.verbs.len(), "{counts:?}");
+    assert!(counts.new > 0 || case.scene.refused, "{counts:?}");
+}
+
+macro_rules! scenes {
+    ($($test:ident: $name:literal,)*) => {
+        $(#[test]
+        fn $test() {
+            every_fault(Scene::all().into_iter().find(|s| s.name == $name).unwrap());
+        })*
+
+        #[test]
+        fn every_kind_of_run_is_tried() {
+            let tried = [$($name),*];
+            assert_eq!(Scene::all().iter().map(|s| s.name).collect::<Vec<_>>(), tried);
+        }
+    };
+}
+
+scenes! {
+    a_first_install_is_whole_or_undone: "first install",
+    a_change_is_whole_or_undone: "change",
+    a_change_that_haproxy_refuses_is_undone: "refused change",
+    a_change_of_what_runs_is_whole_or_undone: "change while it runs",
+    a_cluster_that_goes_goes_whole: "one cluster absent",
+    the_last_cluster_goes_whole: "last cluster absent",
+    a_rollback_is_whole_or_undone: "rollback",
+    a_rollback_that_haproxy_refuses_is_undone: "refused rollback",
+    files_of_both_daemons_are_whole: "files with keepalived's",
+    an_address_that_moves_moves_whole: "a VIP moves",
+    a_cluster_goes_with_its_address: "absent with its VIP",
+}
