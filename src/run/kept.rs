@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::Node;
 use crate::error::Error;
 use crate::request::{Model, State};
-use crate::transaction::Recovered;
+use crate::transaction::{Beside, real_directory};
 
 pub use load::{load, load_previous};
 pub use traces::{binary, journal, original, originals};
@@ -22,18 +22,22 @@ pub use traces::{binary, journal, original, originals};
 /// Beside the clusters' files; no cluster can have this name.
 const NODE: &str = "@node.json";
 
+fn beside(node: &Node<'_>) -> Beside {
+    Beside::new(&node.paths.state_dir)
+}
+
 fn dir(node: &Node<'_>) -> PathBuf {
-    node.paths.state_dir.join("clusters")
+    beside(node).now
 }
 
 /// The requests of the set that a rollback goes back to.
 fn previous(node: &Node<'_>) -> PathBuf {
-    node.paths.state_dir.join("clusters.previous")
+    beside(node).previous
 }
 
-/// The requests of a set that is being installed: a run that is killed after the set is proven is completed with them.
+/// The requests of a set that is being installed: they take their place with it.
 fn next(node: &Node<'_>) -> PathBuf {
-    node.paths.state_dir.join("clusters.next")
+    beside(node).next
 }
 
 /// Writes down what is to be kept once the model's set is.
@@ -54,43 +58,17 @@ pub fn prepare_back(node: &Node<'_>) -> Result<(), Error> {
     write_all(node, &next(node), &read_all(node, &previous(node))?)
 }
 
-/// What was prepared, if anything was, is the node's from now on, and what it had is what a rollback goes back to.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn promote(node: &Node<'_>) -> Result<(), Error> {
-    if node.sys.stat(&next(node)).ok().flatten().is_none() {
-        return Ok(());
-    }
-    let (now, then) = (read_all(node, &next(node))?, read_all(node, &dir(node))?);
-    write_all(node, &previous(node), &then)?;
-    write_all(node, &dir(node), &now)?;
-    discard(node)
-}
-
 /// Forgets what was prepared.
 ///
 /// # Errors
 /// When it cannot be removed.
 pub fn discard(node: &Node<'_>) -> Result<(), Error> {
-    let next = next(node);
-    node.sys.remove_dir_all(&next).map_err(|e| failed("remove", &next, &e))
-}
-
-/// After an earlier run was found unfinished, its requests go where its files went. Needs the lock.
-///
-/// # Errors
-/// When they cannot be written.
-pub fn settle(node: &Node<'_>, found: &Recovered) -> Result<(), Error> {
-    match found {
-        Recovered::Busy => Ok(()),
-        Recovered::Completed => promote(node),
-        Recovered::Nothing | Recovered::RolledBack(_) => discard(node),
-    }
+    beside(node).discard(node.sys)
 }
 
 fn read_all(node: &Node<'_>, dir: &Path) -> Result<Vec<(String, Vec<u8>)>, Error> {
-    let names = node.sys.list(dir).unwrap_or_default().into_iter().filter(|n| n.ends_with(".json"));
+    let names = node.sys.list(dir).map_err(|e| failed("list", dir, &e))?;
+    let names = names.into_iter().filter(|n| n.ends_with(".json"));
     let read = |name: String| {
         let path = dir.join(&name);
         Ok((name, node.sys.read(&path).map_err(|e| failed("read", &path, &e))?))
@@ -151,6 +129,7 @@ fn remove(node: &Node<'_>, path: &Path) -> Result<(), Error> {
 }
 
 fn make_dir(node: &Node<'_>, dir: &Path) -> Result<(), Error> {
+    real_directory(node.sys, dir)?;
     node.sys.create_dir(dir, 0o700).map_err(|e| failed("make", dir, &e))
 }
 

@@ -194,14 +194,14 @@ pub fn plan(
 /// When another run has the lock, or the node cannot be put in order.
 fn lock<'a>(node: &Node<'a>, report: &mut Report) -> Result<Transaction<'a>, Errors> {
     let begun = Transaction::begin(node.sys, &node.paths.state_dir, LOCK);
-    let tx = begun.inspect_err(|_| {
-        // Only a run that may be waited for is "busy"; a full disk is not.
-        if is_held(node) {
-            report.code = "busy".into();
-        }
-    })?;
-    kept::settle(node, tx.recovered())?;
-    Ok(tx)
+    begun
+        .inspect_err(|_| {
+            // Only a run that may be waited for is "busy"; a full disk is not.
+            if is_held(node) {
+                report.code = "busy".into();
+            }
+        })
+        .map_err(Errors::from)
 }
 
 /// Whether another run has the node's lock right now.

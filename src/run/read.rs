@@ -11,6 +11,7 @@ use crate::daemon::own_unit;
 use crate::error::{Error, Errors};
 use crate::host::{Command, Kind, Output};
 use crate::plan::{Installed, InstalledFile, Running};
+use crate::transaction::real_directory;
 
 /// haproxy.cfg, conf.d, the drop-in, and the running process.
 ///
@@ -34,13 +35,10 @@ pub fn looked<'a>(node: &Node<'a>) -> Result<(Installed, Option<Haproxy<'a>>), E
             installed.files.insert(path, file);
         }
     }
-    for dir in [&node.paths.conf_d, &node.paths.state_dir] {
-        if sys.stat(dir).ok().flatten().is_some_and(|s| s.kind != Kind::Directory) {
-            errors.push(
-                Error::new(dir.display().to_string(), "is no directory")
-                    .hint("a link here could lead writes elsewhere; make it a directory"),
-            );
-        }
+    let haproxys = node.paths.conf_d.ancestors().take(2);
+    let systemds = node.paths.dropin.ancestors().skip(1).take(2);
+    for dir in haproxys.chain(systemds).chain([node.paths.state_dir.as_path()]) {
+        errors.take(real_directory(sys, dir));
     }
     if let Some(config) = installed.files.get(&node.paths.config) {
         installed.pristine = pristine(node, &config.content);

@@ -99,6 +99,7 @@ fn failed(verb: &str, path: &Path, e: &std::io::Error) -> Error {
 }
 
 fn remove(node: &Node<'_>, path: &Path) -> Result<(), Error> {
+    path.parent().map_or(Ok(()), |dir| transaction::real_directory(node.sys, dir))?;
     match node.sys.remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", path, &e)),
         _ => Ok(()),

@@ -89,14 +89,22 @@ pub(super) fn take(sys: &dyn System, layout: &Layout, wait: Duration) -> Result<
             place(&path),
             format!("another run is at work on this node: {e}, for more than {} s", wait.as_secs()),
         )
-        .hint("wait until it ends"),
+        .hint("wait until it ends; if it hangs, kill it: the next run undoes what it left halfway"),
         _ => failed("lock", &path, &e),
     })
 }
 
 /// Needs the lock.
 pub(super) fn run(sys: &dyn System, layout: &Layout) -> Result<Recovered, Error> {
+    layout.real(sys)?;
     stage::remove(sys, layout)?;
+    let found = settle(sys, layout)?;
+    // Of a set that was kept nothing is left there.
+    layout.beside().discard(sys)?;
+    Ok(found)
+}
+
+fn settle(sys: &dyn System, layout: &Layout) -> Result<Recovered, Error> {
     let Some(mut journal) = Journal::load(sys, &layout.journal())? else {
         return tidy(sys, layout);
     };
@@ -161,6 +169,7 @@ pub(super) fn finish(sys: &dyn System, layout: &Layout) -> Result<(), Error> {
     let (tx, previous) = (layout.tx(), layout.previous());
     if let Some(journal) = Journal::load(sys, &layout.journal())? {
         // Until the journal goes, all of this may be done again.
+        layout.beside().promote(sys)?;
         generation::seal(sys, layout, journal)?;
     }
     let rotate = || {
