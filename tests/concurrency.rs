@@ -27,8 +27,13 @@ fn call(argv: &[&str]) -> String {
 fn inventory(path: &Path, clusters: std::ops::RangeInclusive<u16>, weight: impl Fn(u16) -> u16) {
     let mut text = "all:\n  vars: {pg_service_provider: lb}\n  children:\n".to_owned();
     for n in clusters {
-        let service = format!("{{name: primary, src_port: {}, check_url: /primary, selector: '[]'}}", 20_000 + n);
-        writeln!(text, "    pg-{n}:\n      vars: {{pg_cluster: pg-{n}, pg_services: [{service}]}}\n      hosts:").unwrap();
+        let service =
+            format!("{{name: primary, src_port: {}, check_url: /primary, selector: '[]'}}", 20_000 + n);
+        writeln!(
+            text,
+            "    pg-{n}:\n      vars: {{pg_cluster: pg-{n}, pg_services: [{service}]}}\n      hosts:"
+        )
+        .unwrap();
         for (seq, weight) in [(1, 100), (2, weight(n))] {
             writeln!(text, "        m{n}-{seq}: {{ansible_host: 127.1.{n}.{seq}, pg_seq: {seq}, pg_role: replica, pg_weight: {weight}}}").unwrap();
         }
@@ -93,7 +98,8 @@ fn all_at_once(dir: &Path) {
     let one = one.elapsed();
     let before = reloads();
     let start = Instant::now();
-    let runs: Vec<Child> = (1..=CLUSTERS).map(|n| apply(&file, &format!("pg-{n}")).spawn().unwrap()).collect();
+    let runs: Vec<Child> =
+        (1..=CLUSTERS).map(|n| apply(&file, &format!("pg-{n}")).spawn().unwrap()).collect();
     let mut joined = 0;
     for (n, run) in (1..=CLUSTERS).zip(runs) {
         let said = good(&format!("pg-{n}"), &run.wait_with_output().unwrap());
@@ -102,11 +108,18 @@ fn all_at_once(dir: &Path) {
     let (took, reloads) = (start.elapsed(), reloads() - before);
     for n in 1..=CLUSTERS {
         let text = std::fs::read_to_string(format!("{CONF_D}/pg-{n}-primary.cfg")).unwrap();
-        assert!(text.contains(&format!(":{}", 20_000 + n)) && text.contains(&format!("127.1.{n}.2:")), "pg-{n}: {text}");
-        assert!(Path::new(&format!("/var/lib/pgsvc/clusters/pg-{n}.json")).exists(), "pg-{n}: no request is kept");
+        assert!(
+            text.contains(&format!(":{}", 20_000 + n)) && text.contains(&format!("127.1.{n}.2:")),
+            "pg-{n}: {text}"
+        );
+        assert!(
+            Path::new(&format!("/var/lib/pgsvc/clusters/pg-{n}.json")).exists(),
+            "pg-{n}: no request is kept"
+        );
     }
     settled(&file);
-    let left: Vec<_> = std::fs::read_dir("/var/lib/pgsvc/waiting").map_or(Vec::new(), |d| d.flatten().map(|e| e.file_name()).collect());
+    let left: Vec<_> = std::fs::read_dir("/var/lib/pgsvc/waiting")
+        .map_or(Vec::new(), |d| d.flatten().map(|e| e.file_name()).collect());
     assert!(left.is_empty(), "tickets are left: {left:?}");
     assert!(reloads > 0 && reloads < u32::from(CLUSTERS) / 2, "{reloads} reloads for {CLUSTERS} runs");
     println!(
@@ -125,11 +138,18 @@ fn interleaved(dir: &Path) {
             inventory(&file, 1..=2, |n| if n == own { 10 + round } else { 100 });
             if round % 2 == 0 {
                 let text = std::fs::read_to_string(&file).unwrap();
-                std::fs::write(&file, text.replace(&format!("127.1.{own}.2"), &format!("127.1.{own}.{}", 10 + round))).unwrap();
+                std::fs::write(
+                    &file,
+                    text.replace(&format!("127.1.{own}.2"), &format!("127.1.{own}.{}", 10 + round)),
+                )
+                .unwrap();
             }
             good(&format!("pg-{own}, change {round}"), &apply(&file, &format!("pg-{own}")).output().unwrap());
             let text = std::fs::read_to_string(format!("{CONF_D}/pg-{own}-primary.cfg")).unwrap();
-            assert!(text.contains(&format!("weight {}", 10 + round)), "pg-{own}, change {round}, is not there beside pg-{other}'s: {text}");
+            assert!(
+                text.contains(&format!("weight {}", 10 + round)),
+                "pg-{own}, change {round}, is not there beside pg-{other}'s: {text}"
+            );
         }
     };
     std::thread::scope(|s| {
@@ -142,7 +162,10 @@ fn interleaved(dir: &Path) {
         let said = good("plan", &pgsvc("plan", &file, &["-c", &format!("pg-{own}")]).output().unwrap());
         assert!(said.contains("nothing to do"), "the last change of pg-{own} is lost: {said}");
         let kept = std::fs::read_to_string(format!("/var/lib/pgsvc/clusters/pg-{own}.json")).unwrap();
-        assert!(kept.contains(&format!("127.1.{own}.{}", 10 + ROUNDS)), "the last request of pg-{own} is lost: {kept}");
+        assert!(
+            kept.contains(&format!("127.1.{own}.{}", 10 + ROUNDS)),
+            "the last request of pg-{own} is lost: {kept}"
+        );
         seen.insert(kept);
     }
     assert_eq!(seen.len(), 2);
@@ -168,7 +191,10 @@ fn held(dir: &Path) {
     let error = Transaction::begin(&sys, Path::new("/var/lib/pgsvc"), wait).err().unwrap().to_string();
     assert!(waits.elapsed() >= wait && waits.elapsed() < 4 * wait, "{:?}", waits.elapsed());
     let names = error.contains(&format!("process {pid} (")) && error.contains("pgsvc apply -i");
-    assert!(names && error.contains("for more than 2 s") && error.contains("if it hangs, kill it"), "{error}");
+    assert!(
+        names && error.contains("for more than 2 s") && error.contains("if it hangs, kill it"),
+        "{error}"
+    );
     call(&["kill", "-KILL", &pid]);
     holder.wait().unwrap();
     good("the next run", &apply(&file, "pg-1").output().unwrap());
@@ -200,12 +226,31 @@ fn inside() {
 #[test]
 fn many_runs_at_once_lose_nothing_and_none_waits_for_ever() {
     assert!(nix::unistd::geteuid().is_root(), "namespaces are made here: run this test as root");
-    assert!(RealSystem::new(None).find("haproxy").is_some(), "this test needs a real haproxy: apt-get install haproxy");
+    assert!(
+        RealSystem::new(None).find("haproxy").is_some(),
+        "this test needs a real haproxy: apt-get install haproxy"
+    );
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]);
-    command.arg(std::env::current_exe().unwrap()).args(["--exact", "inside", "--nocapture"]).env("PGSVC_TEST_NODE", "1");
+    command.args([
+        "--mount",
+        "--propagation",
+        "private",
+        "--net",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+    ]);
+    command
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "inside", "--nocapture"])
+        .env("PGSVC_TEST_NODE", "1");
     let out = command.output().unwrap_or_else(|e| panic!("unshare: {e}"));
     let said = String::from_utf8_lossy(&out.stdout);
     said.lines().filter(|l| l.starts_with("| ")).for_each(|l| println!("{l}"));
-    assert!(out.status.success() && said.contains("| done |"), "{said}\n{}", String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success() && said.contains("| done |"),
+        "{said}\n{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
 }

@@ -85,7 +85,7 @@ fn write_all(node: &Node<'_>, dir: &Path, requests: &[(String, Vec<u8>)]) -> Res
         let path = dir.join(name);
         node.sys.remove_file(&path).map_err(|e| failed("remove", &path, &e))?;
     }
-    Ok(())
+    sync(node, dir)
 }
 
 /// Keeps each cluster's request as module arguments, 0600: it may hold the password that verification logs in with.
@@ -100,20 +100,25 @@ pub fn request(node: &Node<'_>, model: &Model) -> Result<(), Error> {
 fn request_in(node: &Node<'_>, model: &Model, dir: &Path) -> Result<(), Error> {
     make_dir(node, dir)?;
     let present = model.state == State::Present;
+    let mut changed = false;
     for (name, args) in model.kept.clusters.iter().filter(|(n, _)| model.clusters.contains_key(n)) {
         let path = dir.join(format!("{name}.json"));
-        if present { put_json(node, &path, args)? } else { remove(node, &path)? }
+        changed |= if present { put_json(node, &path, args)? } else { remove(node, &path)? };
     }
+    let own = dir.join(NODE);
     // haproxy.cfg is that of the last run that installed something, and so is this.
     if present {
-        return put_json(node, &dir.join(NODE), &model.kept.node);
+        changed |= put_json(node, &own, &model.kept.node)?;
+    } else {
+        let names = node.sys.list(dir).map_err(|e| failed("list", dir, &e))?;
+        let last = !names.iter().any(|n| n != NODE && n.ends_with(".json"));
+        changed |= last && remove(node, &own)?;
     }
-    let names = node.sys.list(dir).map_err(|e| failed("list", dir, &e))?;
-    let last = !names.iter().any(|n| n != NODE && n.ends_with(".json"));
-    if last { remove(node, &dir.join(NODE)) } else { Ok(()) }
+    if changed { sync(node, dir) } else { Ok(()) }
 }
 
-fn put_json(node: &Node<'_>, path: &Path, v: &Value) -> Result<(), Error> {
+/// Whether that changed anything.
+fn put_json(node: &Node<'_>, path: &Path, v: &Value) -> Result<bool, Error> {
     let text = serde_json::to_vec_pretty(v);
     let mut text =
         text.map_err(|e| Error::new(path.display().to_string(), format!("cannot be written: {e}")))?;
@@ -121,11 +126,18 @@ fn put_json(node: &Node<'_>, path: &Path, v: &Value) -> Result<(), Error> {
     put(node, path, &text, 0o600)
 }
 
-fn remove(node: &Node<'_>, path: &Path) -> Result<(), Error> {
+/// Whether there was anything.
+fn remove(node: &Node<'_>, path: &Path) -> Result<bool, Error> {
     if node.sys.stat(path).map_err(|e| failed("look at", path, &e))?.is_none() {
-        return Ok(());
+        return Ok(false);
     }
-    node.sys.remove_file(path).map_err(|e| failed("remove", path, &e))
+    node.sys.remove_file(path).map_err(|e| failed("remove", path, &e))?;
+    Ok(true)
+}
+
+/// Names in a directory outlive a power cut only once it is synced.
+fn sync(node: &Node<'_>, dir: &Path) -> Result<(), Error> {
+    node.sys.sync_dir(dir).map_err(|e| failed("sync", dir, &e))
 }
 
 fn make_dir(node: &Node<'_>, dir: &Path) -> Result<(), Error> {
@@ -133,15 +145,16 @@ fn make_dir(node: &Node<'_>, dir: &Path) -> Result<(), Error> {
     node.sys.create_dir(dir, 0o700).map_err(|e| failed("make", dir, &e))
 }
 
-/// Writes a file that is pgsvc's own by a rename, when it differs.
-fn put(node: &Node<'_>, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+/// Writes a file that is pgsvc's own by a rename, when it differs; whether it did.
+fn put(node: &Node<'_>, path: &Path, bytes: &[u8], mode: u32) -> Result<bool, Error> {
     let stat = node.sys.stat(path).map_err(|e| failed("look at", path, &e))?;
     let same_size =
         stat.as_ref().is_some_and(|s| s.mode == mode && s.size == u64::try_from(bytes.len()).unwrap_or(0));
     if same_size && node.sys.read(path).is_ok_and(|now| now == bytes) {
-        return Ok(());
+        return Ok(false);
     }
-    replace(node, path, bytes, mode)
+    replace(node, path, bytes, mode)?;
+    Ok(true)
 }
 
 /// A file of pgsvc's own, whole or not at all.

@@ -57,11 +57,15 @@ impl Node<'_> {
     }
 
     /// The files that HAProxy loads here, in its order.
-    fn config_files(&self) -> Vec<PathBuf> {
+    ///
+    /// # Errors
+    /// A directory that cannot be listed is no empty one.
+    fn config_files(&self) -> Result<Vec<PathBuf>, Error> {
         let (layout, conf_d) = (self.layout(), &self.paths.conf_d);
-        let names = self.sys.list(conf_d).unwrap_or_default();
+        let fail = |e| Error::new(conf_d.display().to_string(), format!("cannot be listed: {e}"));
+        let names = self.sys.list(conf_d).map_err(fail)?;
         let all = names.into_iter().map(|n| conf_d.join(n)).filter(|p| layout.loads(p));
-        std::iter::once(self.paths.config.clone()).chain(all).collect()
+        Ok(std::iter::once(self.paths.config.clone()).chain(all).collect())
     }
 
     /// The templates in force: an operator's directory, if there is one, over the built-in ones.

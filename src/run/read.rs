@@ -30,7 +30,8 @@ pub fn looked<'a>(node: &Node<'a>) -> Result<(Installed, Option<Haproxy<'a>>), E
     let mut installed = Installed::default();
     let sys = node.sys;
     let units = std::iter::once(node.paths.dropin.clone()).chain(own_unit::PATHS.map(Into::into));
-    for path in node.config_files().into_iter().chain(units) {
+    let configs = errors.take(node.config_files()).unwrap_or_default();
+    for path in configs.into_iter().chain(units) {
         if let Some(Some(file)) = errors.take(file(node, &path)) {
             installed.files.insert(path, file);
         }

@@ -121,6 +121,7 @@ fn write(node: &Node<'_>, path: &Path, states: &[ServerState], before: Option<u3
 pub(super) fn loaded(node: &Node<'_>) -> Vec<Backend> {
     let read = |p: &PathBuf| node.sys.read(p).ok();
     node.config_files()
+        .unwrap_or_default()
         .iter()
         .filter_map(read)
         .flat_map(|bytes| backends(&String::from_utf8_lossy(&bytes)))

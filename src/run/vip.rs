@@ -103,7 +103,7 @@ fn part<'a>(node: &Node<'a>, model: &Model, templates: &Templates) -> Result<Opt
     for dir in paths.conf_d.ancestors().take(2).chain(paths.dropin.ancestors().skip(1).take(2)) {
         real_directory(node.sys, dir)?;
     }
-    for path in paths.list(node.sys) {
+    for path in paths.list(node.sys)? {
         if let Some(file) = read::file(node, &path)? {
             installed.files.insert(path, file);
         }

@@ -138,19 +138,23 @@ fn set_aside(sys: &dyn System, layout: &Layout, path: &Path) -> Result<(), Error
         (0_u32..).map(|n| dir.join(format!("{flat}.{n}"))).find(|p| sys.stat(p).is_ok_and(|s| s.is_none()));
     let keep = || {
         sys.create_dir(&dir, 0o700)?;
-        sys.copy(path, &free.ok_or(io::ErrorKind::AlreadyExists)?)
+        sys.copy(path, &free.ok_or(io::ErrorKind::AlreadyExists)?)?;
+        sys.sync_dir(&dir)
     };
     keep().map_err(|e| failed("set aside", path, &e))
 }
 
 /// The hidden files of an unfinished transaction.
 pub(super) fn remove_hidden(sys: &dyn System, journal: &Journal) -> Result<(), Error> {
+    let mut any = false;
     for hidden in journal.entries.iter().flat_map(|e| [e.hidden(), e.restoring()]) {
         if sys.stat(&hidden).map_err(|e| failed("look at", &hidden, &e))?.is_some() {
             sys.remove_file(&hidden).map_err(|e| failed("remove", &hidden, &e))?;
+            any = true;
         }
     }
-    Ok(())
+    // For good, before the journal goes that names them.
+    if any { sync(sys, journal) } else { Ok(()) }
 }
 
 /// Directories the transaction made; one that holds a stranger's file stays.
@@ -159,6 +163,9 @@ pub(super) fn remove_dirs(sys: &dyn System, journal: &Journal) -> Result<(), Err
         let there = sys.stat(dir).map_err(|e| failed("look at", dir, &e))?.is_some();
         if there && sys.list(dir).map_err(|e| failed("list", dir, &e))?.is_empty() {
             sys.remove_dir_all(dir).map_err(|e| failed("remove", dir, &e))?;
+            if let Some(parent) = dir.parent() {
+                sys.sync_dir(parent).map_err(|e| failed("sync", parent, &e))?;
+            }
         }
     }
     Ok(())

@@ -32,7 +32,7 @@ pub fn binary(node: &Node<'_>) -> Result<(), Error> {
         real_directory(node.sys, parent)?;
         node.sys.create_dir(parent, 0o755).map_err(|e| failed("make", parent, &e))?;
     }
-    put(node, &path, &own, 0o755)
+    put(node, &path, &own, 0o755).map(drop)
 }
 
 /// A line in the system's journal: who, what, outcome. Its absence fails nothing.
@@ -71,6 +71,9 @@ pub fn originals(node: &Node<'_>, plan: &Plan) -> Result<(), Error> {
             make_dir(node, parent)?;
         }
         node.sys.copy(&change.path, &to).map_err(|e| failed("write", &to, &e))?;
+        if let Some(parent) = to.parent() {
+            node.sys.sync_dir(parent).map_err(|e| failed("sync", parent, &e))?;
+        }
     }
     Ok(())
 }
