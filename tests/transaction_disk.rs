@@ -33,7 +33,7 @@ impl Mount {
     fn new(options: &[&str]) -> Self {
         let dir = room();
         let at = dir.path().display().to_string();
-        call(&[&["mount"], options, &[at.as_str()]].concat());
+        call(&[&["mount"][..], options, &[at.as_str()]].concat());
         Self(dir)
     }
 
@@ -47,6 +47,10 @@ impl Mount {
 
     fn path(&self) -> &Path {
         self.0.path()
+    }
+
+    fn inodes(&self, n: u64) {
+        call(&["mount", "-o", &format!("remount,nr_inodes={n}"), self.path().to_str().unwrap()]);
     }
 
     /// Leaves room for so many bytes; what takes the rest goes with the file.
@@ -90,7 +94,7 @@ fn sweep(
             refused += usize::from(!through);
             match ballast {
                 Some(file) => std::fs::remove_file(file).unwrap(),
-                None => call(&["mount", "-o", "remount,nr_inodes=0", fs.path().to_str().unwrap()]),
+                None => fs.inodes(4096),
             }
             case.heals(fs.path(), process, &what);
             Some(outcome)
@@ -121,9 +125,10 @@ fn full(table: &mut Table) {
             (fs, Some(ballast))
         });
         sweep(&case, table, "tmpfs has no inode left", 1, &|left| {
-            let used = faulty::scene::walk(case.template.path()).len() as u64;
-            let fs = Mount::tmpfs(&format!("nr_inodes={}", used + 1 + left));
+            let fs = Mount::tmpfs("nr_inodes=4096");
             copy(case.template.path(), fs.path());
+            let stat = nix::sys::statvfs::statvfs(fs.path()).unwrap();
+            fs.inodes(stat.files() - stat.files_free() + left);
             (fs, None)
         });
         let (_dir, clean) = image(&case);

@@ -33,7 +33,7 @@ use crate::render::haproxy as render_haproxy;
 use crate::render::{Layout, Templates};
 use crate::report::{self, Report};
 use crate::request::{Model, State};
-use crate::transaction::Transaction;
+use crate::transaction::{Transaction, real_directory};
 
 /// How long a run waits for another one on the same node.
 const LOCK: Duration = Duration::from_secs(120);
@@ -211,7 +211,8 @@ fn lock<'a>(node: &Node<'a>, report: &mut Report) -> Result<Transaction<'a>, Err
 /// Whether another run has the node's lock right now.
 fn is_held(node: &Node<'_>) -> bool {
     let path = node.paths.state_dir.join("lock");
-    node.sys.lock(&path, Duration::ZERO).err().is_some_and(|e| e.kind() == io::ErrorKind::TimedOut)
+    real_directory(node.sys, &node.paths.state_dir).is_ok()
+        && node.sys.lock(&path, Duration::ZERO).err().is_some_and(|e| e.kind() == io::ErrorKind::TimedOut)
 }
 
 /// A report with what is known before anything is looked at.

@@ -100,9 +100,6 @@ fn part<'a>(node: &Node<'a>, model: &Model, templates: &Templates) -> Result<Opt
     let paths = Paths::default();
     let clusters = if model.state == State::Present { files(node, model, templates)? } else { Vec::new() };
     let mut installed = Installed::default();
-    for dir in paths.conf_d.ancestors().take(2).chain(paths.dropin.ancestors().skip(1).take(2)) {
-        real_directory(node.sys, dir)?;
-    }
     for path in paths.list(node.sys)? {
         if let Some(file) = read::file(node, &path)? {
             installed.files.insert(path, file);
@@ -113,6 +110,9 @@ fn part<'a>(node: &Node<'a>, model: &Model, templates: &Templates) -> Result<Opt
     };
     if clusters.is_empty() && !installed.files.iter().any(ours) {
         return Ok(None);
+    }
+    for dir in paths.conf_d.ancestors().take(2).chain(paths.dropin.ancestors().skip(1).take(2)) {
+        real_directory(node.sys, dir)?;
     }
     let daemon = Keepalived::detect(node.sys, paths.clone());
     let mut running = None;

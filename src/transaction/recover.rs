@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::journal::{Journal, Layout, Phase, failed, place};
+use super::links::real_directory;
 use super::{generation, stage, swap};
 use crate::error::{Error, Errors};
 use crate::host::{Lock, System};
@@ -36,6 +37,7 @@ pub fn recover(sys: &dyn System, state_dir: &Path, wait: Duration) -> Result<Rec
     if sys.stat(state_dir).map_err(|e| failed("look at", state_dir, &e))?.is_none() {
         return Ok(Recovered::Nothing);
     }
+    real_directory(sys, state_dir)?;
     let start = sys.now();
     loop {
         match sys.lock(&layout.lock(), Duration::ZERO) {
