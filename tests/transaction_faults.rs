@@ -5,11 +5,15 @@
 
 mod faulty;
 
+use std::collections::BTreeMap;
+
 use faulty::Turn;
 use faulty::case::{Case, Outcome, Table, node};
 use faulty::hand::Fault;
-use faulty::scene::{Scene, copy, room};
+use faulty::scene::{Scene, copy, room, tree};
 use nix::libc::{EACCES, EADDRINUSE, ECONNREFUSED, EINTR, EIO, ENOLCK, ENOSPC, EPERM, EROFS};
+use pgsvc::daemon::Paths;
+use pgsvc::run::{self, Node};
 
 /// The errors that the n-th effect can meet; a look meets one or the other.
 fn faults(verb: &str, n: usize) -> Vec<Fault> {
@@ -73,6 +77,55 @@ fn every_fault(scene: Scene) {
     let counts = table.end(case.scene.name);
     assert!(counts.old > case.verbs.len(), "{counts:?}");
     assert!(counts.new > 0 || case.scene.refused, "{counts:?}");
+}
+
+/// The disk is gone in every phase of a run, and once it is back the recovery itself meets every fault.
+#[test]
+fn a_recovery_that_fails_is_taken_up_again() {
+    let case = Case::new(Scene::all().into_iter().find(|s| s.name == "change").unwrap());
+    let mut phases = BTreeMap::new();
+    for (i, _) in case.verbs.iter().enumerate().filter(|(_, v)| ["rename", "remove", "create"].contains(*v)) {
+        let root = room();
+        copy(case.template.path(), root.path());
+        let sys = node(root.path(), case.process.clone(), i + 1, Fault::Gone);
+        case.scene.run(&sys);
+        let text = std::fs::read(root.path().join("var/lib/pgsvc/tx/journal.json")).unwrap_or_default();
+        let journal: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+        let process = sys.hand.process.into_inner().unwrap();
+        phases.entry(journal["phase"].as_str().unwrap_or("none").to_owned()).or_insert((root, process));
+    }
+    for phase in ["prepare", "swap", "activate", "undo", "proven"] {
+        assert!(phases.contains_key(phase), "nobody died in phase {phase}: {:?}", phases.keys());
+    }
+    let mut table = Table::default();
+    for (phase, (left, process)) in &phases {
+        let recovers = |at: usize, fault: Fault| {
+            let root = room();
+            copy(left.path(), root.path());
+            let sys = node(root.path(), process.clone(), at, fault);
+            let _ = run::recover::recover(&Node { sys: &sys, paths: Paths::default(), rooted: false });
+            (root, sys.hand.verbs.into_inner().unwrap())
+        };
+        let (_, verbs) = recovers(0, Fault::None);
+        for (i, verb) in verbs.iter().enumerate() {
+            for fault in faults(verb, i + 1) {
+                table.tries(&format!("died in {phase}"), || {
+                    let (root, _) = recovers(i + 1, fault);
+                    let what =
+                        format!("died in {phase}; {fault:?} at effect {} of the recovery, {verb}", i + 1);
+                    let now = tree(&root.path().join("etc"));
+                    case.heals(root.path(), process.clone(), &what);
+                    Some(match now {
+                        now if now == case.old.etc => Outcome::Old,
+                        now if now == case.new.etc => Outcome::New,
+                        _ => Outcome::Healed,
+                    })
+                });
+            }
+        }
+    }
+    let counts = table.end("fault in the recovery");
+    assert!(counts.old > 0 && counts.new > 0 && counts.healed > 0, "{counts:?}");
 }
 
 macro_rules! scenes {
