@@ -43,7 +43,7 @@ fn inventory(path: &Path, clusters: std::ops::RangeInclusive<u16>, weight: impl 
 }
 
 fn pgsvc(verb: &str, inventory: &Path, more: &[&str]) -> Command {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin("pgsvc"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pgsvc"));
     command.arg(verb).arg("-i").arg(inventory).args(["--host", "lb1"]).args(more);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

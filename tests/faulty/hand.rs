@@ -112,8 +112,12 @@ impl Hand for Faults {
         self.process.lock().unwrap().run(real, command)
     }
     fn signal(&self, real: &RealSystem, _: u32, signal: Signal) -> io::Result<()> {
-        assert_eq!(signal, Signal::Term, "nothing else is sent to this HAProxy");
-        self.process.lock().unwrap().stop(real);
+        let mut process = self.process.lock().unwrap();
+        match signal {
+            Signal::Term => process.stop(real),
+            Signal::Usr2 => process.reload(real),
+            other => panic!("{other:?} is not sent to HAProxy"),
+        }
         Ok(())
     }
     fn socket(&self, real: &RealSystem, path: &Path, said: &[u8], _: Duration) -> io::Result<Vec<u8>> {

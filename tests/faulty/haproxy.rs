@@ -109,6 +109,10 @@ impl Process {
         Output::default()
     }
 
+    pub fn reload(&mut self, sys: &RealSystem) {
+        self.load(sys);
+    }
+
     pub fn stop(&mut self, sys: &RealSystem) {
         self.loaded = None;
         let paths = Paths::default();

@@ -251,7 +251,9 @@ pub fn room() -> TempDir {
 /// A copy with modes, owners and attributes.
 pub fn copy(from: &Path, to: &Path) {
     for path in walk(from) {
-        let (meta, target) = (path.symlink_metadata().unwrap(), to.join(path.strip_prefix(from).unwrap()));
+        let (meta, below) = (path.symlink_metadata().unwrap(), path.strip_prefix(from).unwrap());
+        // Joining nothing would make a directory's name of a file's.
+        let target = if below.as_os_str().is_empty() { to.to_owned() } else { to.join(below) };
         if meta.is_dir() {
             std::fs::create_dir_all(&target).unwrap();
         } else {

@@ -32,7 +32,8 @@ pub fn binary(node: &Node<'_>) -> Result<(), Error> {
         real_directory(node.sys, parent)?;
         node.sys.create_dir(parent, 0o755).map_err(|e| failed("make", parent, &e))?;
     }
-    put(node, &path, &own, 0o755).map(drop)
+    put(node, &path, &own, 0o755)?;
+    path.parent().map_or(Ok(()), |dir| node.sys.sync_dir(dir).map_err(|e| failed("sync", dir, &e)))
 }
 
 /// A line in the system's journal: who, what, outcome. Its absence fails nothing.
