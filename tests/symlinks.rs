@@ -47,7 +47,7 @@ const HAPROXYS: [(&str, Then); 28] = [
     ("/var/lib/pgsvc/original/", Refused),
     ("/var/lib/pgsvc/waiting/", Refused),
     ("/etc/systemd/system/haproxy.service.d/", Refused),
-    ("/usr/local/lib/pgsvc/", Refused),
+    ("/usr/local/lib/pgsvc/", Left),
     ("/run/pgsvc/", Left),
     ("/usr/local/lib/pgsvc/pgsvc", Replaced),
     ("/run/pgsvc/servers", Replaced),
