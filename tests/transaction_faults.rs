@@ -18,7 +18,7 @@ use pgsvc::run::{self, Node};
 /// The errors that the n-th effect can meet; a look meets one or the other.
 fn faults(verb: &str, n: usize) -> Vec<Fault> {
     let fails: &[i32] = match verb {
-        "read" | "stat" | "list" if n % 2 == 0 => &[EIO],
+        "read" | "stat" | "list" if n.is_multiple_of(2) => &[EIO],
         "read" | "stat" | "list" => &[EACCES],
         "create" | "copy" => &[ENOSPC, EROFS, EIO],
         "attributes" => &[ENOSPC, EPERM],
