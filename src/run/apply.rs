@@ -117,10 +117,13 @@ fn install(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Er
     if told.0 {
         // What was done to keepalived stays, whatever becomes of HAProxy.
         let own = std::mem::take(&mut report.msg);
-        let own = if own.is_empty() { "nothing of HAProxy's was changed".to_owned() } else { own };
         report.changed = true;
         report.changes.extend(told.1);
-        report.msg = format!("{}; {own}", told.2);
+        report.msg = match (&done, own.as_str()) {
+            (Ok(_), own) => format!("{}; {own}", told.2),
+            (Err(_), "") => format!("{}; HAProxy: nothing was changed", told.2),
+            (Err(_), own) => format!("{}; HAProxy: {own}", told.2),
+        };
     }
     done.map(drop)
 }

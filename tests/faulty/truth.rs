@@ -27,8 +27,8 @@ impl Case {
             assert!(rooted || process.loaded == serves(root), "{what}: HAProxy has another set");
         }
         assert_eq!(report.failed, !report.errors.is_empty(), "{what}: a failed run says why: {report:#?}");
-        // HAProxy's part is kept when keepalived's is undone, and the report has both.
-        let both = rooted && report.msg.contains("keepalived: ");
+        // One daemon's part is kept when the other's is undone: the report then says whose, before the words.
+        let both = rooted && ["keepalived: ", "HAProxy: "].iter().any(|whose| report.msg.contains(whose));
         let says = ["nothing was changed", "the old configuration is back and serves"];
         let old = report.rolled_back || says.contains(&report.msg.as_str());
         if report.failed && old && !both {
