@@ -98,6 +98,15 @@ instructions: build ## instruction counts of render and plan, against tests/inst
 	tests/install
 	tests/instructions $(BINARY)
 
+.PHONY: faults
+# Root: file systems are mounted and namespaces made; all of it goes with the tests.
+faults: rust ## a fault in every effect, power cuts, full disks, links, many runs at once: the tables of cases
+	@set -o pipefail; for t in faults power disk; do \
+	  cargo test --locked --test transaction_$$t -- --nocapture | tee target/faults-$$t.log | grep '^|' || exit 1; done; \
+	for t in transaction_kill symlinks concurrency; do \
+	  cargo test --locked --test $$t -- --nocapture | grep -E '^\||^test result' || exit 1; done
+	@awk -F'|' '$$2 ~ /^ all / {n += $$3; f += $$7} END {print "cases: " n ", failures: " f}' target/faults-*.log
+
 vip: build ## virtual addresses on machines with kernels of their own: who holds them, moves, gaps, reloads
 	lab/lab install
 	benches/vip/run

@@ -13,8 +13,10 @@
 //! | `swap`, `activate`, `undo` | puts back every file of the old set |
 //! | `proven` | keeps the new set, and the old one as the previous generation |
 
+mod beside;
 mod generation;
 mod journal;
+mod links;
 mod recover;
 mod stage;
 mod swap;
@@ -28,7 +30,9 @@ use crate::error::{Error, Errors};
 use crate::host::{Lock, System};
 use crate::plan::{Action, Plan};
 
+pub use beside::Beside;
 pub use generation::previous;
+pub use links::real_directory;
 pub use recover::{Recovered, recover, replaced, unproven};
 
 use journal::{Journal, Layout, Phase};
@@ -266,7 +270,7 @@ impl Installed<'_> {
                 self.transaction.kept.set(true);
                 recover::finish(self.transaction.sys, &self.transaction.layout)
             }
-            None => Ok(()),
+            None => self.transaction.layout.beside().promote(self.transaction.sys),
         }
     }
 

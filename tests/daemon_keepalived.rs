@@ -185,7 +185,7 @@ impl Node {
             let content = self.sys.read(path).unwrap();
             InstalledFile { content, mode: stat.mode, uid: stat.uid, gid: stat.gid }
         };
-        let files = self.paths.list(&self.sys).into_iter().map(|p| (p.clone(), read(&p))).collect();
+        let files = self.paths.list(&self.sys).unwrap().into_iter().map(|p| (p.clone(), read(&p))).collect();
         let running = self.daemon().running().unwrap().map(|r| Running {
             hash: r.hash,
             reads_ours: r.reads_ours,
@@ -217,7 +217,12 @@ impl Node {
 
     /// Every byte of the configuration.
     fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        self.paths.list(&self.sys).into_iter().map(|p| (p.clone(), std::fs::read(p).unwrap())).collect()
+        self.paths
+            .list(&self.sys)
+            .unwrap()
+            .into_iter()
+            .map(|p| (p.clone(), std::fs::read(p).unwrap()))
+            .collect()
     }
 }
 

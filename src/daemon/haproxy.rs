@@ -11,6 +11,7 @@ mod runtime;
 pub mod seed;
 pub mod state;
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,6 +30,8 @@ const OLDEST: (u32, u32) = (2, 4);
 const ASK: Duration = Duration::from_millis(500);
 const EXEC: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(5);
+/// What reading of a process says that ended a moment ago.
+const ESRCH: i32 = 3;
 
 /// HAProxy on a node, under systemd or as a master process of its own.
 pub struct Haproxy<'a> {
@@ -212,10 +215,22 @@ impl<'a> Haproxy<'a> {
         if let Some(unit) = &self.unit {
             return Ok(systemd::unit(self.sys, unit)?.main_pid);
         }
-        let text = self.sys.read(&self.paths.pidfile).unwrap_or_default();
-        let pid = String::from_utf8_lossy(&text).lines().next().and_then(|l| l.trim().parse().ok());
+        let text = self.text(&self.paths.pidfile)?;
+        let pid: Option<u32> = text.lines().next().and_then(|l| l.trim().parse().ok());
+        let Some(pid) = pid else { return Ok(None) };
         // The number may have gone to another program since.
-        Ok(pid.filter(|pid| ports::name(self.sys, *pid) == "haproxy"))
+        let name = self.text(Path::new(&format!("/proc/{pid}/comm")))?;
+        Ok((name.trim() == "haproxy").then_some(pid))
+    }
+
+    /// What a file of a process says, nothing where there is none. One that cannot be read is not "nothing runs": on its
+    /// word a way back would stop what serves.
+    fn text(&self, path: &Path) -> Result<String, Error> {
+        match self.sys.read(path) {
+            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(e) if e.kind() == ErrorKind::NotFound || e.raw_os_error() == Some(ESRCH) => Ok(String::new()),
+            Err(e) => Err(Error::new(path.display().to_string(), format!("cannot be read: {e}"))),
+        }
     }
 
     /// While a master executes itself anew for a reload, the kernel shows none for some milliseconds.

@@ -78,15 +78,25 @@ impl Paths {
     }
 
     /// Every file that a planner must know, as far as it exists.
-    #[must_use]
-    pub fn list(&self, sys: &dyn System) -> Vec<PathBuf> {
-        let below = |dir: &Path| -> Vec<PathBuf> {
-            sys.list(dir).unwrap_or_default().into_iter().map(|n| dir.join(n)).collect()
+    ///
+    /// # Errors
+    /// A directory that cannot be listed, or a file that cannot be looked at, is none that is not there.
+    pub fn list(&self, sys: &dyn System) -> Result<Vec<PathBuf>, Error> {
+        let fail = |path: &Path, e| Error::new(path.display().to_string(), format!("cannot be read: {e}"));
+        let below = |dir: &Path| -> Result<Vec<PathBuf>, Error> {
+            let names = sys.list(dir).map_err(|e| fail(dir, e))?;
+            Ok(names.into_iter().map(|n| dir.join(n)).collect())
         };
-        let units = below(&self.units).into_iter().filter(|p| units::cluster_of(self, p).is_some());
-        let included = below(&self.conf_d).into_iter().filter(|p| self.loads(p));
+        let units = below(&self.units)?.into_iter().filter(|p| units::cluster_of(self, p).is_some());
+        let included = below(&self.conf_d)?.into_iter().filter(|p| self.loads(p));
         let fixed = [&self.config, &self.own, &self.dropin].into_iter().cloned();
-        fixed.chain(included).chain(units).filter(|p| sys.stat(p).is_ok_and(|s| s.is_some())).collect()
+        let mut found = Vec::new();
+        for path in fixed.chain(included).chain(units) {
+            if sys.stat(&path).map_err(|e| fail(&path, e))?.is_some() {
+                found.push(path);
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -113,15 +113,19 @@ fn install(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Er
     // An address goes before what it leads to.
     vip::install(node, model, &templates, &tx, report)?;
     let told = (report.changed, std::mem::take(&mut report.changes), std::mem::take(&mut report.msg));
-    haproxys(node, model, &templates, &tx, done_for_us, report)?;
-    report.changed |= told.0;
-    report.changes.extend(told.1);
-    report.msg = [told.2, std::mem::take(&mut report.msg)]
-        .into_iter()
-        .filter(|m| !m.is_empty())
-        .collect::<Vec<_>>()
-        .join("; ");
-    Ok(())
+    let done = haproxys(node, model, &templates, &tx, done_for_us, report);
+    if told.0 {
+        // What was done to keepalived stays, whatever becomes of HAProxy.
+        let own = std::mem::take(&mut report.msg);
+        report.changed = true;
+        report.changes.extend(told.1);
+        report.msg = match (&done, own.as_str()) {
+            (Ok(_), own) => format!("{}; {own}", told.2),
+            (Err(_), "") => format!("{}; HAProxy: nothing was changed", told.2),
+            (Err(_), own) => format!("{}; HAProxy: {own}", told.2),
+        };
+    }
+    done.map(drop)
 }
 
 /// HAProxy's part. Gives the clusters that were not refused.
@@ -203,9 +207,12 @@ fn replace(
         report.msg = format!("this run made {} worse; {back}", worse.join(", "));
         report.verify = seen.unwrap_or_default();
         kept::journal(node, model, "rolled back");
-        kept::discard(node)?;
         report.failed = true;
-        return undone;
+        // What is left of the prepared requests the next run removes.
+        let mut errors = Errors::default();
+        errors.take(undone);
+        errors.take(kept::discard(node));
+        return errors.finish(());
     }
     // From here on the new set serves, whatever else fails.
     let mut done = done(plan, put.proof.as_ref());
@@ -214,7 +221,6 @@ fn replace(
     }
     report.planned(&done);
     report.msg = summary(&done, HAPROXY, false);
-    kept::promote(node)?;
     put.keep()?;
     kept::journal(node, model, "installed");
     super::units::settle(node, plan, report);
@@ -259,7 +265,7 @@ fn refused(node: &Node<'_>, model: &Model, failure: Failure, report: &mut Report
     let mut errors = failure.error;
     errors.take(failure.rolled_back);
     kept::journal(node, model, "failed");
-    kept::discard(node)?;
+    errors.take(kept::discard(node));
     Err(errors)
 }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::Node;
 use crate::error::Error;
 use crate::request::{Model, State};
-use crate::transaction::Recovered;
+use crate::transaction::{Beside, real_directory};
 
 pub use load::{load, load_previous};
 pub use traces::{binary, journal, original, originals};
@@ -22,18 +22,22 @@ pub use traces::{binary, journal, original, originals};
 /// Beside the clusters' files; no cluster can have this name.
 const NODE: &str = "@node.json";
 
+fn beside(node: &Node<'_>) -> Beside {
+    Beside::new(&node.paths.state_dir)
+}
+
 fn dir(node: &Node<'_>) -> PathBuf {
-    node.paths.state_dir.join("clusters")
+    beside(node).now
 }
 
 /// The requests of the set that a rollback goes back to.
 fn previous(node: &Node<'_>) -> PathBuf {
-    node.paths.state_dir.join("clusters.previous")
+    beside(node).previous
 }
 
-/// The requests of a set that is being installed: a run that is killed after the set is proven is completed with them.
+/// The requests of a set that is being installed: they take their place with it.
 fn next(node: &Node<'_>) -> PathBuf {
-    node.paths.state_dir.join("clusters.next")
+    beside(node).next
 }
 
 /// Writes down what is to be kept once the model's set is.
@@ -54,43 +58,17 @@ pub fn prepare_back(node: &Node<'_>) -> Result<(), Error> {
     write_all(node, &next(node), &read_all(node, &previous(node))?)
 }
 
-/// What was prepared, if anything was, is the node's from now on, and what it had is what a rollback goes back to.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn promote(node: &Node<'_>) -> Result<(), Error> {
-    if node.sys.stat(&next(node)).ok().flatten().is_none() {
-        return Ok(());
-    }
-    let (now, then) = (read_all(node, &next(node))?, read_all(node, &dir(node))?);
-    write_all(node, &previous(node), &then)?;
-    write_all(node, &dir(node), &now)?;
-    discard(node)
-}
-
 /// Forgets what was prepared.
 ///
 /// # Errors
 /// When it cannot be removed.
 pub fn discard(node: &Node<'_>) -> Result<(), Error> {
-    let next = next(node);
-    node.sys.remove_dir_all(&next).map_err(|e| failed("remove", &next, &e))
-}
-
-/// After an earlier run was found unfinished, its requests go where its files went. Needs the lock.
-///
-/// # Errors
-/// When they cannot be written.
-pub fn settle(node: &Node<'_>, found: &Recovered) -> Result<(), Error> {
-    match found {
-        Recovered::Busy => Ok(()),
-        Recovered::Completed => promote(node),
-        Recovered::Nothing | Recovered::RolledBack(_) => discard(node),
-    }
+    beside(node).discard(node.sys)
 }
 
 fn read_all(node: &Node<'_>, dir: &Path) -> Result<Vec<(String, Vec<u8>)>, Error> {
-    let names = node.sys.list(dir).unwrap_or_default().into_iter().filter(|n| n.ends_with(".json"));
+    let names = node.sys.list(dir).map_err(|e| failed("list", dir, &e))?;
+    let names = names.into_iter().filter(|n| n.ends_with(".json"));
     let read = |name: String| {
         let path = dir.join(&name);
         Ok((name, node.sys.read(&path).map_err(|e| failed("read", &path, &e))?))
@@ -107,7 +85,7 @@ fn write_all(node: &Node<'_>, dir: &Path, requests: &[(String, Vec<u8>)]) -> Res
         let path = dir.join(name);
         node.sys.remove_file(&path).map_err(|e| failed("remove", &path, &e))?;
     }
-    Ok(())
+    sync(node, dir)
 }
 
 /// Keeps each cluster's request as module arguments, 0600: it may hold the password that verification logs in with.
@@ -122,20 +100,25 @@ pub fn request(node: &Node<'_>, model: &Model) -> Result<(), Error> {
 fn request_in(node: &Node<'_>, model: &Model, dir: &Path) -> Result<(), Error> {
     make_dir(node, dir)?;
     let present = model.state == State::Present;
+    let mut changed = false;
     for (name, args) in model.kept.clusters.iter().filter(|(n, _)| model.clusters.contains_key(n)) {
         let path = dir.join(format!("{name}.json"));
-        if present { put_json(node, &path, args)? } else { remove(node, &path)? }
+        changed |= if present { put_json(node, &path, args)? } else { remove(node, &path)? };
     }
+    let own = dir.join(NODE);
     // haproxy.cfg is that of the last run that installed something, and so is this.
     if present {
-        return put_json(node, &dir.join(NODE), &model.kept.node);
+        changed |= put_json(node, &own, &model.kept.node)?;
+    } else {
+        let names = node.sys.list(dir).map_err(|e| failed("list", dir, &e))?;
+        let last = !names.iter().any(|n| n != NODE && n.ends_with(".json"));
+        changed |= last && remove(node, &own)?;
     }
-    let names = node.sys.list(dir).map_err(|e| failed("list", dir, &e))?;
-    let last = !names.iter().any(|n| n != NODE && n.ends_with(".json"));
-    if last { remove(node, &dir.join(NODE)) } else { Ok(()) }
+    if changed { sync(node, dir) } else { Ok(()) }
 }
 
-fn put_json(node: &Node<'_>, path: &Path, v: &Value) -> Result<(), Error> {
+/// Whether that changed anything.
+fn put_json(node: &Node<'_>, path: &Path, v: &Value) -> Result<bool, Error> {
     let text = serde_json::to_vec_pretty(v);
     let mut text =
         text.map_err(|e| Error::new(path.display().to_string(), format!("cannot be written: {e}")))?;
@@ -143,26 +126,35 @@ fn put_json(node: &Node<'_>, path: &Path, v: &Value) -> Result<(), Error> {
     put(node, path, &text, 0o600)
 }
 
-fn remove(node: &Node<'_>, path: &Path) -> Result<(), Error> {
+/// Whether there was anything.
+fn remove(node: &Node<'_>, path: &Path) -> Result<bool, Error> {
     if node.sys.stat(path).map_err(|e| failed("look at", path, &e))?.is_none() {
-        return Ok(());
+        return Ok(false);
     }
-    node.sys.remove_file(path).map_err(|e| failed("remove", path, &e))
+    node.sys.remove_file(path).map_err(|e| failed("remove", path, &e))?;
+    Ok(true)
+}
+
+/// Names in a directory outlive a power cut only once it is synced.
+fn sync(node: &Node<'_>, dir: &Path) -> Result<(), Error> {
+    node.sys.sync_dir(dir).map_err(|e| failed("sync", dir, &e))
 }
 
 fn make_dir(node: &Node<'_>, dir: &Path) -> Result<(), Error> {
+    real_directory(node.sys, dir)?;
     node.sys.create_dir(dir, 0o700).map_err(|e| failed("make", dir, &e))
 }
 
-/// Writes a file that is pgsvc's own by a rename, when it differs.
-fn put(node: &Node<'_>, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+/// Writes a file that is pgsvc's own by a rename, when it differs; whether it did.
+fn put(node: &Node<'_>, path: &Path, bytes: &[u8], mode: u32) -> Result<bool, Error> {
     let stat = node.sys.stat(path).map_err(|e| failed("look at", path, &e))?;
     let same_size =
         stat.as_ref().is_some_and(|s| s.mode == mode && s.size == u64::try_from(bytes.len()).unwrap_or(0));
     if same_size && node.sys.read(path).is_ok_and(|now| now == bytes) {
-        return Ok(());
+        return Ok(false);
     }
-    replace(node, path, bytes, mode)
+    replace(node, path, bytes, mode)?;
+    Ok(true)
 }
 
 /// A file of pgsvc's own, whole or not at all.

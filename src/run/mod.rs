@@ -33,7 +33,7 @@ use crate::render::haproxy as render_haproxy;
 use crate::render::{Layout, Templates};
 use crate::report::{self, Report};
 use crate::request::{Model, State};
-use crate::transaction::Transaction;
+use crate::transaction::{Transaction, real_directory};
 
 /// How long a run waits for another one on the same node.
 const LOCK: Duration = Duration::from_secs(120);
@@ -57,11 +57,15 @@ impl Node<'_> {
     }
 
     /// The files that HAProxy loads here, in its order.
-    fn config_files(&self) -> Vec<PathBuf> {
+    ///
+    /// # Errors
+    /// A directory that cannot be listed is no empty one.
+    fn config_files(&self) -> Result<Vec<PathBuf>, Error> {
         let (layout, conf_d) = (self.layout(), &self.paths.conf_d);
-        let names = self.sys.list(conf_d).unwrap_or_default();
+        let fail = |e| Error::new(conf_d.display().to_string(), format!("cannot be listed: {e}"));
+        let names = self.sys.list(conf_d).map_err(fail)?;
         let all = names.into_iter().map(|n| conf_d.join(n)).filter(|p| layout.loads(p));
-        std::iter::once(self.paths.config.clone()).chain(all).collect()
+        Ok(std::iter::once(self.paths.config.clone()).chain(all).collect())
     }
 
     /// The templates in force: an operator's directory, if there is one, over the built-in ones.
@@ -194,20 +198,21 @@ pub fn plan(
 /// When another run has the lock, or the node cannot be put in order.
 fn lock<'a>(node: &Node<'a>, report: &mut Report) -> Result<Transaction<'a>, Errors> {
     let begun = Transaction::begin(node.sys, &node.paths.state_dir, LOCK);
-    let tx = begun.inspect_err(|_| {
-        // Only a run that may be waited for is "busy"; a full disk is not.
-        if is_held(node) {
-            report.code = "busy".into();
-        }
-    })?;
-    kept::settle(node, tx.recovered())?;
-    Ok(tx)
+    begun
+        .inspect_err(|_| {
+            // Only a run that may be waited for is "busy"; a full disk is not.
+            if is_held(node) {
+                report.code = "busy".into();
+            }
+        })
+        .map_err(Errors::from)
 }
 
 /// Whether another run has the node's lock right now.
 fn is_held(node: &Node<'_>) -> bool {
     let path = node.paths.state_dir.join("lock");
-    node.sys.lock(&path, Duration::ZERO).err().is_some_and(|e| e.kind() == io::ErrorKind::TimedOut)
+    real_directory(node.sys, &node.paths.state_dir).is_ok()
+        && node.sys.lock(&path, Duration::ZERO).err().is_some_and(|e| e.kind() == io::ErrorKind::TimedOut)
 }
 
 /// A report with what is known before anything is looked at.

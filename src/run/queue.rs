@@ -14,6 +14,7 @@ use crate::inventory::Vars;
 use crate::report::Change;
 use crate::request::{self, Model, State};
 use crate::settings::VerifyMode;
+use crate::transaction::real_directory;
 
 /// What a waiting run asks for, in the words in which a node keeps requests.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -70,6 +71,7 @@ fn wish(model: &Model) -> Option<Wish> {
 pub fn leave<'a>(node: &'a Node<'a>, model: &Model) -> Option<Ticket<'a>> {
     let text = serde_json::to_vec(&wish(model)?).ok()?;
     let dir = dir(node);
+    real_directory(node.sys, &dir).ok()?;
     node.sys.create_dir(&dir, 0o700).ok()?;
     let name = dir.join(std::process::id().to_string());
     let lives = node.sys.lock(&name.with_extension("lock"), Duration::ZERO).ok()?;

@@ -11,6 +11,7 @@ use crate::daemon::own_unit;
 use crate::error::{Error, Errors};
 use crate::host::{Command, Kind, Output};
 use crate::plan::{Installed, InstalledFile, Running};
+use crate::transaction::real_directory;
 
 /// haproxy.cfg, conf.d, the drop-in, and the running process.
 ///
@@ -29,18 +30,16 @@ pub fn looked<'a>(node: &Node<'a>) -> Result<(Installed, Option<Haproxy<'a>>), E
     let mut installed = Installed::default();
     let sys = node.sys;
     let units = std::iter::once(node.paths.dropin.clone()).chain(own_unit::PATHS.map(Into::into));
-    for path in node.config_files().into_iter().chain(units) {
+    let configs = errors.take(node.config_files()).unwrap_or_default();
+    for path in configs.into_iter().chain(units) {
         if let Some(Some(file)) = errors.take(file(node, &path)) {
             installed.files.insert(path, file);
         }
     }
-    for dir in [&node.paths.conf_d, &node.paths.state_dir] {
-        if sys.stat(dir).ok().flatten().is_some_and(|s| s.kind != Kind::Directory) {
-            errors.push(
-                Error::new(dir.display().to_string(), "is no directory")
-                    .hint("a link here could lead writes elsewhere; make it a directory"),
-            );
-        }
+    let haproxys = node.paths.conf_d.ancestors().take(2);
+    let systemds = node.paths.dropin.ancestors().skip(1).take(2);
+    for dir in haproxys.chain(systemds).chain([node.paths.state_dir.as_path()]) {
+        errors.take(real_directory(sys, dir));
     }
     if let Some(config) = installed.files.get(&node.paths.config) {
         installed.pristine = pristine(node, &config.content);

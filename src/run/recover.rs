@@ -15,10 +15,6 @@ const WAIT: Duration = Duration::from_millis(1500);
 /// When the old set cannot be restored.
 pub fn recover(node: &Node<'_>) -> Result<Recovered, Error> {
     let found = transaction::recover(node.sys, &node.paths.state_dir, WAIT)?;
-    // Without the lock nothing is forgotten here: the next run does that.
-    if found == Recovered::Completed {
-        super::kept::promote(node)?;
-    }
     let there = |path: &std::path::Path| node.sys.stat(path).is_ok_and(|s| s.is_some());
     let conf_d = &node.paths.conf_d;
     // systemd has read the command line of the drop-in already, though the first apply was undone just now: HAProxy

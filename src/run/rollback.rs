@@ -78,11 +78,12 @@ fn put(node: &Node<'_>, set: &Together<'_>, tx: &Transaction<'_>, report: &mut R
     let Some(plan) = set.plan() else { return Ok(()) };
     kept::prepare_back(node)?;
     match tx.install(set, &plan) {
-        Ok(put) => {
-            // From here on the earlier set serves, whatever else fails.
-            kept::promote(node)?;
-            Ok(put.keep()?)
-        }
+        Ok(put) => put.keep().map_err(|e| {
+            // It serves, whatever else fails.
+            report.changed = true;
+            report.msg = "the earlier set is installed and serves".into();
+            e.into()
+        }),
         Err(failure) => {
             report.msg = outcome::left(&failure).into();
             let mut errors = failure.error;

@@ -99,6 +99,7 @@ fn failed(verb: &str, path: &Path, e: &std::io::Error) -> Error {
 }
 
 fn remove(node: &Node<'_>, path: &Path) -> Result<(), Error> {
+    path.parent().map_or(Ok(()), |dir| transaction::real_directory(node.sys, dir))?;
     match node.sys.remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", path, &e)),
         _ => Ok(()),
@@ -120,6 +121,7 @@ fn write(node: &Node<'_>, path: &Path, states: &[ServerState], before: Option<u3
 pub(super) fn loaded(node: &Node<'_>) -> Vec<Backend> {
     let read = |p: &PathBuf| node.sys.read(p).ok();
     node.config_files()
+        .unwrap_or_default()
         .iter()
         .filter_map(read)
         .flat_map(|bytes| backends(&String::from_utf8_lossy(&bytes)))

@@ -18,7 +18,7 @@ use crate::render::haproxy::MARK;
 use crate::render::keepalived::{self as render, Interfaces};
 use crate::report::Report;
 use crate::request::{Model, State};
-use crate::transaction::{Daemon, Failure, Transaction};
+use crate::transaction::{Daemon, Failure, Transaction, real_directory};
 use crate::verify::vip as kernel;
 use crate::vip::{Duty, Net};
 
@@ -100,7 +100,7 @@ fn part<'a>(node: &Node<'a>, model: &Model, templates: &Templates) -> Result<Opt
     let paths = Paths::default();
     let clusters = if model.state == State::Present { files(node, model, templates)? } else { Vec::new() };
     let mut installed = Installed::default();
-    for path in paths.list(node.sys) {
+    for path in paths.list(node.sys)? {
         if let Some(file) = read::file(node, &path)? {
             installed.files.insert(path, file);
         }
@@ -110,6 +110,9 @@ fn part<'a>(node: &Node<'a>, model: &Model, templates: &Templates) -> Result<Opt
     };
     if clusters.is_empty() && !installed.files.iter().any(ours) {
         return Ok(None);
+    }
+    for dir in paths.conf_d.ancestors().take(2).chain(paths.dropin.ancestors().skip(1).take(2)) {
+        real_directory(node.sys, dir)?;
     }
     let daemon = Keepalived::detect(node.sys, paths.clone());
     let mut running = None;

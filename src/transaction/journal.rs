@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::beside::Beside;
+use super::links::real_directory;
 use crate::error::Error;
 use crate::host::{Kind, System};
 use crate::plan::{FileChange, Plan, RenderedFile};
@@ -47,19 +49,40 @@ impl Layout {
     pub fn old(&self) -> PathBuf {
         self.tx().join("old")
     }
+    /// What others wrote where a set had to be made whole.
+    pub fn set_aside(&self) -> PathBuf {
+        self.state.join("set-aside")
+    }
     /// The generation before the installed one.
     pub fn previous(&self) -> PathBuf {
         self.state.join("previous")
     }
 
-    /// Makes the state directory; refuses a link, through which another could choose what is restored.
+    /// What goes with the set.
+    pub fn beside(&self) -> Beside {
+        Beside::new(&self.state)
+    }
+
+    /// Makes the state directory.
     pub fn make(&self, sys: &dyn System) -> Result<(), Error> {
+        // A link would not be made, but followed.
+        real_directory(sys, &self.state)?;
         sys.create_dir(&self.state, 0o700).map_err(|e| failed("make", &self.state, &e))?;
-        let stat = sys.stat(&self.state).map_err(|e| failed("look at", &self.state, &e))?;
-        match stat.map(|s| s.kind) {
-            Some(Kind::Directory) => Ok(()),
-            _ => Err(Error::new(place(&self.state), "is no directory").hint("make it a directory of root's")),
+        let lock = self.lock();
+        let stat = sys.stat(&lock).map_err(|e| failed("look at", &lock, &e))?;
+        if stat.is_some_and(|s| s.kind != Kind::File) {
+            return Err(Error::new(place(&lock), "is no regular file").hint("remove it"));
         }
+        Ok(())
+    }
+
+    /// Refuses links among our own directories, through which another could choose what is restored.
+    pub fn real(&self, sys: &dyn System) -> Result<(), Error> {
+        let beside = self.beside();
+        let own = [&self.state, &self.tx(), &self.old(), &self.previous(), &self.previous().join("old")];
+        let kept = [&beside.now, &beside.next, &beside.previous, &self.set_aside()];
+        let others = [&self.state.join("original"), &self.state.join("waiting")];
+        own.into_iter().chain(others).chain(kept).try_for_each(|dir| real_directory(sys, dir))
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::journal::{Journal, Layout, Phase, failed, place};
+use super::links::real_directory;
 use super::{generation, stage, swap};
 use crate::error::{Error, Errors};
 use crate::host::{Lock, System};
@@ -36,6 +37,7 @@ pub fn recover(sys: &dyn System, state_dir: &Path, wait: Duration) -> Result<Rec
     if sys.stat(state_dir).map_err(|e| failed("look at", state_dir, &e))?.is_none() {
         return Ok(Recovered::Nothing);
     }
+    real_directory(sys, state_dir)?;
     let start = sys.now();
     loop {
         match sys.lock(&layout.lock(), Duration::ZERO) {
@@ -89,14 +91,22 @@ pub(super) fn take(sys: &dyn System, layout: &Layout, wait: Duration) -> Result<
             place(&path),
             format!("another run is at work on this node: {e}, for more than {} s", wait.as_secs()),
         )
-        .hint("wait until it ends"),
+        .hint("wait until it ends; if it hangs, kill it: the next run undoes what it left halfway"),
         _ => failed("lock", &path, &e),
     })
 }
 
 /// Needs the lock.
 pub(super) fn run(sys: &dyn System, layout: &Layout) -> Result<Recovered, Error> {
+    layout.real(sys)?;
     stage::remove(sys, layout)?;
+    let found = settle(sys, layout)?;
+    // Of a set that was kept nothing is left there.
+    layout.beside().discard(sys)?;
+    Ok(found)
+}
+
+fn settle(sys: &dyn System, layout: &Layout) -> Result<Recovered, Error> {
     let Some(mut journal) = Journal::load(sys, &layout.journal())? else {
         return tidy(sys, layout);
     };
@@ -161,6 +171,7 @@ pub(super) fn finish(sys: &dyn System, layout: &Layout) -> Result<(), Error> {
     let (tx, previous) = (layout.tx(), layout.previous());
     if let Some(journal) = Journal::load(sys, &layout.journal())? {
         // Until the journal goes, all of this may be done again.
+        layout.beside().promote(sys)?;
         generation::seal(sys, layout, journal)?;
     }
     let rotate = || {

@@ -5,15 +5,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::journal::{Entry, Journal, Layout, Phase, Print, failed, owner, place};
+use super::links::real_place;
 use crate::error::{Error, Errors};
-use crate::host::{Kind, System};
+use crate::host::System;
 use crate::plan::{InstalledFile, Plan};
 
 /// Is the node still as it was when the plan was made?
 pub(super) fn unchanged(sys: &dyn System, plan: &Plan) -> Result<(), Errors> {
     let mut errors = Errors::default();
     for change in &plan.changes {
-        errors.take(real_directory(sys, &change.path));
+        errors.take(real_place(sys, &change.path));
         if let Some(now) = errors.take(Print::of(sys, &change.path)) {
             let then =
                 change.before.as_ref().map(|f: &InstalledFile| Print::new(&f.content, f.mode, f.uid, f.gid));
@@ -35,17 +36,6 @@ pub(super) fn unchanged(sys: &dyn System, plan: &Plan) -> Result<(), Errors> {
 
 fn meanwhile(path: &Path) -> Error {
     Error::new(place(path), "was changed since the plan was made").hint("run it again")
-}
-
-/// A link in the place of a directory would take the files, and what is restored, elsewhere.
-fn real_directory(sys: &dyn System, path: &Path) -> Result<(), Error> {
-    let Some(dir) = path.parent() else { return Ok(()) };
-    match sys.stat(dir).map_err(|e| failed("look at", dir, &e))?.map(|s| s.kind) {
-        None | Some(Kind::Directory) => Ok(()),
-        Some(Kind::Symlink) => Err(Error::new(place(dir), "is a symbolic link")
-            .hint("pgsvc writes into real directories only: replace the link by a directory")),
-        Some(_) => Err(Error::new(place(dir), "is no directory")),
-    }
 }
 
 /// Backups of the old files and hidden copies of the new ones: all that may fail for lack of room or rights.
@@ -142,25 +132,29 @@ fn restore_one(sys: &dyn System, layout: &Layout, entry: &Entry) -> Result<(), E
 
 /// Somebody wrote to the file between our death and the recovery: the set must be whole, but nothing may be lost.
 fn set_aside(sys: &dyn System, layout: &Layout, path: &Path) -> Result<(), Error> {
-    let dir = layout.state().join("set-aside");
+    let dir = layout.set_aside();
     let flat = place(path).replace('/', "_");
     let free =
         (0_u32..).map(|n| dir.join(format!("{flat}.{n}"))).find(|p| sys.stat(p).is_ok_and(|s| s.is_none()));
     let keep = || {
         sys.create_dir(&dir, 0o700)?;
-        sys.copy(path, &free.ok_or(io::ErrorKind::AlreadyExists)?)
+        sys.copy(path, &free.ok_or(io::ErrorKind::AlreadyExists)?)?;
+        sys.sync_dir(&dir)
     };
     keep().map_err(|e| failed("set aside", path, &e))
 }
 
 /// The hidden files of an unfinished transaction.
 pub(super) fn remove_hidden(sys: &dyn System, journal: &Journal) -> Result<(), Error> {
+    let mut any = false;
     for hidden in journal.entries.iter().flat_map(|e| [e.hidden(), e.restoring()]) {
         if sys.stat(&hidden).map_err(|e| failed("look at", &hidden, &e))?.is_some() {
             sys.remove_file(&hidden).map_err(|e| failed("remove", &hidden, &e))?;
+            any = true;
         }
     }
-    Ok(())
+    // For good, before the journal goes that names them.
+    if any { sync(sys, journal) } else { Ok(()) }
 }
 
 /// Directories the transaction made; one that holds a stranger's file stays.
@@ -169,6 +163,9 @@ pub(super) fn remove_dirs(sys: &dyn System, journal: &Journal) -> Result<(), Err
         let there = sys.stat(dir).map_err(|e| failed("look at", dir, &e))?.is_some();
         if there && sys.list(dir).map_err(|e| failed("list", dir, &e))?.is_empty() {
             sys.remove_dir_all(dir).map_err(|e| failed("remove", dir, &e))?;
+            if let Some(parent) = dir.parent() {
+                sys.sync_dir(parent).map_err(|e| failed("sync", parent, &e))?;
+            }
         }
     }
     Ok(())

@@ -17,7 +17,8 @@ pub(super) fn check(sys: &dyn System, binary: &Path, paths: &Paths, staged: &Pat
     let below = |path: &Path| staged.join(path.strip_prefix("/").unwrap_or(path));
     let mut argv = vec![binary.display().to_string(), "-c".to_owned()];
     for path in [&paths.config, &paths.conf_d] {
-        if sys.stat(&below(path)).is_ok_and(|s| s.is_some()) {
+        let fail = |e| Error::new(path.display().to_string(), format!("cannot be checked: {e}"));
+        if sys.stat(&below(path)).map_err(fail)?.is_some() {
             argv.extend(["-f".to_owned(), sys.place(&below(path)).display().to_string()]);
         }
     }

@@ -229,7 +229,12 @@ fn holder(lock: &Path) -> String {
     let command = std::fs::read(PathBuf::from(format!("/proc/{pid}/cmdline"))).unwrap_or_default();
     let words: Vec<_> =
         command.split(|b| *b == 0).filter(|w| !w.is_empty()).take(3).map(String::from_utf8_lossy).collect();
-    if words.is_empty() { format!("process {pid}") } else { format!("process {pid} ({})", words.join(" ")) }
+    // Who held it before, where a program has it that does not say so.
+    if words.is_empty() {
+        "another process".to_owned()
+    } else {
+        format!("process {pid} ({})", words.join(" "))
+    }
 }
 
 #[cfg(test)]

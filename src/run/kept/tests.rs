@@ -65,29 +65,6 @@ fn what_a_task_or_a_flag_said_is_kept_as_what_a_variable_said() {
 }
 
 #[test]
-fn they_go_where_the_files_went() {
-    let sys = FakeSystem::default();
-    let node = Node { sys: &sys, paths: Paths::default(), rooted: false };
-    let is = |dir: PathBuf| {
-        read_all(&node, &dir).unwrap().into_iter().map(|(_, text)| text).collect::<Vec<_>>().concat()
-    };
-    let set =
-        |dir: PathBuf, text: &str| write_all(&node, &dir, &[("pg-test.json".into(), text.into())]).unwrap();
-    set(dir(&node), "old");
-    set(next(&node), "new");
-    settle(&node, &Recovered::RolledBack(Vec::new())).unwrap();
-    assert_eq!((is(dir(&node)), is(next(&node))), ("old".into(), Vec::new()), "undone");
-    set(next(&node), "new");
-    settle(&node, &Recovered::Completed).unwrap();
-    assert_eq!((is(dir(&node)), is(previous(&node))), ("new".into(), "old".into()), "completed");
-    settle(&node, &Recovered::Completed).unwrap();
-    assert_eq!(is(dir(&node)), b"new", "nothing was prepared");
-    prepare_back(&node).unwrap();
-    promote(&node).unwrap();
-    assert_eq!((is(dir(&node)), is(previous(&node))), ("old".into(), "new".into()), "rolled back");
-}
-
-#[test]
 fn the_node_and_the_options_are_those_of_the_newest_run() {
     let sys = FakeSystem::default();
     let node = Node { sys: &sys, paths: Paths::default(), rooted: false };

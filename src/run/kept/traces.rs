@@ -11,6 +11,7 @@ use crate::plan::{FileChange, Plan};
 use crate::render::haproxy::{MARK, owner};
 use crate::request::Model;
 use crate::run::Node;
+use crate::transaction::real_directory;
 
 /// The binary at its stable path, where units and people find it.
 ///
@@ -28,9 +29,11 @@ pub fn binary(node: &Node<'_>) -> Result<(), Error> {
     }
     let own = node.sys.read(own).map_err(|e| failed("read", own, &e))?;
     if let Some(parent) = path.parent() {
+        real_directory(node.sys, parent)?;
         node.sys.create_dir(parent, 0o755).map_err(|e| failed("make", parent, &e))?;
     }
-    put(node, &path, &own, 0o755)
+    put(node, &path, &own, 0o755)?;
+    path.parent().map_or(Ok(()), |dir| node.sys.sync_dir(dir).map_err(|e| failed("sync", dir, &e)))
 }
 
 /// A line in the system's journal: who, what, outcome. Its absence fails nothing.
@@ -64,9 +67,14 @@ pub fn originals(node: &Node<'_>, plan: &Plan) -> Result<(), Error> {
             continue;
         }
         if let Some(parent) = to.parent() {
+            let below = parent.ancestors().take_while(|dir| *dir != node.paths.state_dir);
+            below.into_iter().try_for_each(|dir| real_directory(node.sys, dir))?;
             make_dir(node, parent)?;
         }
         node.sys.copy(&change.path, &to).map_err(|e| failed("write", &to, &e))?;
+        if let Some(parent) = to.parent() {
+            node.sys.sync_dir(parent).map_err(|e| failed("sync", parent, &e))?;
+        }
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use super::{AT_ONCE, PROBES};
 use crate::daemon::haproxy::config::Backend;
 use crate::run::{Node, kept};
+use crate::transaction::real_directory;
 use crate::verify::deadline::Deadline;
 use crate::verify::parallel::parallel;
 
@@ -46,7 +47,9 @@ fn remembered(text: &str) -> BTreeMap<String, IpAddr> {
 /// Failing to remember does no harm now.
 fn remember(node: &Node<'_>, path: &std::path::Path, names: &BTreeMap<String, IpAddr>) {
     let text: String = names.iter().map(|(host, ip)| format!("{host} {ip}\n")).collect();
-    drop(kept::replace(node, path, text.as_bytes(), 0o644));
+    if real_directory(node.sys, &node.paths.state_dir).is_ok() {
+        drop(kept::replace(node, path, text.as_bytes(), 0o644));
+    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub fn back<'a>(node: &Node<'a>, changes: Vec<FileChange>) -> Result<(Keepalived
     let paths = Paths::default();
     let daemon = Keepalived::detect(node.sys, paths.clone());
     let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
-    for path in paths.list(node.sys).into_iter().filter(|p| paths.loads(p)) {
+    for path in paths.list(node.sys)?.into_iter().filter(|p| paths.loads(p)) {
         if let Some(file) = read::file(node, &path)? {
             files.insert(path, file.content);
         }

@@ -31,3 +31,43 @@ END
     must 0 on lb1 pgsvc plan -i /root/six.yml
     says 'nothing to do'
 }
+
+# Runs that meet a failover: the primary dies while they are at work. Each ends, and right: with its ports proven, or
+# with a word about the port that nobody could serve; what is installed is what was asked for last.
+case_storm_of_runs_in_a_failover() {
+    local leader n code good=0
+    fresh lb1
+    six | put lb1 six.yml
+    must 0 on lb1 pgsvc apply -i /root/six.yml
+    leader=$(lab leader)
+    for n in 1 2 3 4 5 6; do
+        sed "s/\\($leader-$n: {\\)/\\1pg_weight: 4$n, /" "$(root_of lb1)/root/six.yml" | put lb1 "six-$n.yml"
+        grep -q "pg_weight: 4$n" "$(root_of lb1)/root/six-$n.yml" || fail "no weight of pg-$n was changed"
+    done
+    later "on $leader systemctl start patroni"
+    put lb1 failover.sh <<'END'
+for n in 1 2 3 4 5 6; do
+    (sleep "0.$n"; code=0; pgsvc apply -i "/root/six-$n.yml" -c "pg-$n" --timeout 40 >"/root/failover-$n.log" 2>&1 || code=$?; echo "$code" >"/root/failover-$n.code") &
+done
+wait
+END
+    # The unit's processes, PostgreSQL's among them; and it does not come back by itself.
+    on "$leader" 'systemctl kill -s KILL patroni; systemctl stop patroni' </dev/null
+    must 0 on lb1 bash /root/failover.sh
+    for n in 1 2 3 4 5 6; do
+        code=$(<"$(root_of lb1)/root/failover-$n.code")
+        must 0 on lb1 cat "/root/failover-$n.log"
+        case $code in
+            0) says "pg-$n .* ok "; good=$((good + 1)) ;;
+            3) says "pg-$n" ;;
+            *) fail "the run for pg-$n ended with $code" ;;
+        esac
+        must 0 on lb1 pgsvc plan -i "/root/six-$n.yml" -c "pg-$n"
+        says 'nothing to do'
+    done
+    ((good >= 1)) || fail "no run of six outlived the failover"
+    differ "$(lab leader)" "$leader" "the leader"
+    same "$(running_hash lb1)" "$(file_hash lb1)" "what runs"
+    eventually 40 '6 ports verified' on lb1 pgsvc verify
+    same "$(reaches lb1 7001)" "$(lab leader):6" "the port after the failover"
+}
