@@ -75,7 +75,7 @@ fn every_fault(scene: Scene) {
         table.tries("clock", || tried(&case, n, Fault::Jump));
     }
     let counts = table.end(case.scene.name);
-    assert!(counts.old > case.verbs.len(), "{counts:?}");
+    assert!(counts.old > 0 && counts.old + counts.new + counts.healed > case.verbs.len(), "{counts:?}");
     assert!(counts.new > 0 || case.scene.refused, "{counts:?}");
 }
 
