@@ -299,6 +299,8 @@ fn whole(inventory: Option<Inventory>) {
 fn plain(mut request: Request) -> Request {
     request.options.templates = None;
     request.options.root = None;
+    // A check keeps nothing.
+    request.check = false;
     request
 }
 

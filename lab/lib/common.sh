@@ -93,7 +93,7 @@ need_up() { is_up || die "lab '$NAME' is not up: run 'lab up' first"; }
 # The nodes of the lab, as `up` wrote them: NAME ADDRESS KIND SEQ ROLE [uml|qemu|-] [CLUSTER, where it is not the first]
 nodes() { awk "${1:-1}"' {print $1}' "$LAB/nodes.txt"; }
 pg_nodes() { nodes "\$3 == \"pg\" && (\$7 == \"\" ? \"$FIRST\" : \$7) == \"$CLUSTER\""; }
-clusters() { nodes '$3 == "pg"' | while read -r node; do cluster_of "$node"; done | sort -u; }
+clusters() { awk -v first="$FIRST" '$3 == "pg" {print $7 == "" ? first : $7}' "$LAB/nodes.txt" | sort -u; }
 # of_every_cluster COMMAND…: with CLUSTER set to each of them.
 of_every_cluster() {
     local CLUSTER

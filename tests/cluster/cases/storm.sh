@@ -70,4 +70,10 @@ END
     same "$(running_hash lb1)" "$(file_hash lb1)" "what runs"
     eventually 40 '6 ports verified' on lb1 pgsvc verify
     same "$(reaches lb1 7001)" "$(lab leader):6" "the port after the failover"
+    # Who was killed has to stream again before anybody can make it the primary.
+    on "$leader" systemctl start patroni </dev/null
+    true_within 90 all_stream
+}
+all_stream() {
+    [[ $(lab psql -U postgres -XAtqc "select count(*) from pg_stat_replication where state = 'streaming'" </dev/null 2>/dev/null) == 2 ]]
 }
