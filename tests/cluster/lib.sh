@@ -134,6 +134,10 @@ serving() {
     done
     for node in "${jobs[@]}"; do wait "$node"; done
 }
+# Both replicas, as the primary sees them.
+all_stream() {
+    [[ $(lab psql -U postgres -XAtqc "select count(*) from pg_stat_replication where state = 'streaming'" </dev/null 2>/dev/null) == 2 ]]
+}
 # leads NODE: makes it the primary.
 leads() { lab switchover "$1"; }
 

@@ -93,6 +93,8 @@ case_diagnosis_replica_stale() {
     local leader replica instance other pid
     at_node3
     later true_within 40 streams
+    # A primary without room, as the case before leaves it, is one that no receiver reaches.
+    true_within 40 all_stream
     pid=$(on "$replica" "pgrep -f 'postgres: pg-test: walreceiver'" </dev/null)
     later "on $replica kill -CONT $pid"
     on "$replica" kill -STOP "$pid" </dev/null

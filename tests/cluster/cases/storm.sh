@@ -74,6 +74,3 @@ END
     on "$leader" systemctl start patroni </dev/null
     true_within 90 all_stream
 }
-all_stream() {
-    [[ $(lab psql -U postgres -XAtqc "select count(*) from pg_stat_replication where state = 'streaming'" </dev/null 2>/dev/null) == 2 ]]
-}
