@@ -170,6 +170,7 @@ fn prove(
     fix: bool,
     report: &mut Report,
 ) -> Result<(), crate::error::Error> {
+    let end = Deadline::after(node.sys, patience);
     let l = look(node, model, remote)?;
     if fix {
         sessions::settled(node)?;
@@ -187,7 +188,7 @@ fn prove(
     report.leaders = std::mem::take(&mut seen.leaders);
     conclude(report, seen.ports, model.options.verify);
     if remote.is_none() {
-        super::vip::look(node, model, None, report, Duration::ZERO);
+        super::vip::look(node, model, None, report, end.left(node.sys).unwrap_or_default());
     }
     Ok(())
 }

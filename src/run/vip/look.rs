@@ -32,13 +32,12 @@ pub fn look(
     if holders.is_empty() || node.rooted {
         return;
     }
-    let ask = || Keepalived::detect(node.sys, Paths::default()).running().ok().flatten();
-    let running = said.map_or_else(ask, |r| r.cloned());
+    let running = said.map_or_else(|| asked(node, patience), |r| r.cloned());
     let states: BTreeMap<String, String> =
         running.iter().flat_map(|r| r.instances.iter()).map(|i| (i.name.clone(), i.state.clone())).collect();
     for duty in holders {
         let mut wrong = Vec::new();
-        if !running.as_ref().is_some_and(|r| r.reads_ours && !r.children.is_empty()) {
+        if !running.as_ref().is_some_and(is_ours) {
             wrong.push("keepalived does not run with pgsvc's configuration".to_owned());
         } else if duty.directs() && !duty.vip.dpvs {
             wrong = table(node, model, duty, patience);
@@ -50,6 +49,22 @@ pub fn look(
             );
         }
         report.vips.insert(duty.cluster.clone(), told_of(node, duty, &states));
+    }
+}
+
+fn is_ours(running: &Running) -> bool {
+    running.reads_ours && !running.children.is_empty()
+}
+
+/// What keepalived says, until it is ours or the deadline: systemd starts one that died again within seconds.
+fn asked(node: &Node<'_>, patience: Duration) -> Option<Running> {
+    let deadline = Deadline::after(node.sys, patience);
+    loop {
+        let running = Keepalived::detect(node.sys, Paths::default()).running().ok().flatten();
+        if running.as_ref().is_some_and(is_ours) || deadline.left(node.sys).is_none() {
+            return running;
+        }
+        node.sys.sleep(POLL);
     }
 }
 
