@@ -33,7 +33,7 @@ demo: build ## the main job on a real three-node cluster: play, verified ports, 
 demo-stop: ## ends the demo's cluster
 	lab/lab down
 
-test: tools build lint unit size ansible-test cluster-test molecule-test ## everything CI runs
+test: tools build lint unit size instructions ansible-test cluster-test molecule-test ## everything CI runs
 	@echo "all tests passed"
 
 lint: rust ## format and clippy, warnings are errors
