@@ -3,6 +3,7 @@
 //! run makes one of them; and no report says more than that. `make faults` prints the table.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[macro_use]
 mod faulty;
 
 use std::collections::BTreeMap;
@@ -128,22 +129,7 @@ fn a_recovery_that_fails_is_taken_up_again() {
     assert!(counts.old > 0 && counts.new > 0 && counts.healed > 0, "{counts:?}");
 }
 
-macro_rules! scenes {
-    ($($test:ident: $name:literal,)*) => {
-        $(#[test]
-        fn $test() {
-            every_fault(Scene::all().into_iter().find(|s| s.name == $name).unwrap());
-        })*
-
-        #[test]
-        fn every_kind_of_run_is_tried() {
-            let tried = [$($name),*];
-            assert_eq!(Scene::all().iter().map(|s| s.name).collect::<Vec<_>>(), tried);
-        }
-    };
-}
-
-scenes! {
+scenes! { every_fault;
     a_first_install_is_whole_or_undone: "first install",
     a_change_is_whole_or_undone: "change",
     a_change_that_haproxy_refuses_is_undone: "refused change",

@@ -3,6 +3,7 @@
 //! to it, and the next run the new one. `make faults` prints the table.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[macro_use]
 mod faulty;
 
 use std::collections::BTreeSet;
@@ -67,22 +68,7 @@ fn every_cut(scene: Scene) {
     );
 }
 
-macro_rules! scenes {
-    ($($test:ident: $name:literal,)*) => {
-        $(#[test]
-        fn $test() {
-            every_cut(Scene::all().into_iter().find(|s| s.name == $name).unwrap());
-        })*
-
-        #[test]
-        fn every_kind_of_run_is_tried() {
-            let tried = [$($name),*];
-            assert_eq!(Scene::all().iter().map(|s| s.name).collect::<Vec<_>>(), tried);
-        }
-    };
-}
-
-scenes! {
+scenes! { every_cut;
     the_power_goes_in_a_first_install: "first install",
     the_power_goes_in_a_change: "change",
     the_power_goes_in_a_change_that_haproxy_refuses: "refused change",

@@ -2,6 +2,23 @@
 //! afterwards is asserted by the tests; nothing here may decide it.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+/// A test for each kind of run, by its scene's name, and one that no kind is left out.
+#[allow(unused_macros)]
+macro_rules! scenes {
+    ($run:ident; $($test:ident: $name:literal,)*) => {
+        $(#[test]
+        fn $test() {
+            $run(Scene::all().into_iter().find(|s| s.name == $name).unwrap());
+        })*
+
+        #[test]
+        fn every_kind_of_run_is_tried() {
+            let tried = [$($name),*];
+            assert_eq!(Scene::all().iter().map(|s| s.name).collect::<Vec<_>>(), tried);
+        }
+    };
+}
+
 pub mod case;
 pub mod disk;
 pub mod hand;
