@@ -70,3 +70,29 @@ case_play_removes() {
     must 0 play playbooks/remove.yml -l node1
     says '^node1 +: .*changed=0'
 }
+
+# elects_late NODE…: the operator's own keepalived.conf there lets no instance start for eight seconds.
+elects_late() {
+    local node
+    fresh "$@"
+    for node; do
+        mkdir -p "$(root_of "$node")/etc/keepalived"
+        printf 'global_defs {\n    vrrp_startup_delay 8\n}\n' >"$(root_of "$node")/etc/keepalived/keepalived.conf"
+    done
+}
+
+# An election takes its time: the play looks until somebody holds the address, and refuses it where nobody does within the
+# looks it was given.
+case_play_waits_for_the_address() {
+    local address='vip_mode: l2, vip_address: 10.10.10.99, vip_cidrmask: 24'
+    leads node1
+    later 'fresh "${MEMBERS[@]}"'
+    elects_late "${MEMBERS[@]}"
+    play_inventory
+    must 2 play playbooks/vip.yml -e "{$address, vip_looks: 0}"
+    says '10.10.10.99 of pg-test is held by nobody'
+    elects_late node1
+    must 0 play playbooks/vip.yml -e "{$address}"
+    says 'Ask every node again what it holds'
+    says '10.10.10.99 of pg-test is held by node1'
+}
