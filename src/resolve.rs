@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::error::Errors;
 use crate::inventory::cluster::Cluster;
 use crate::inventory::member::Member;
+use crate::inventory::tls::TlsFiles;
 use crate::service::{CheckPort, ServerOptions, Service, Source, Target};
 
 mod names;
@@ -131,7 +132,8 @@ pub struct ResolvedService {
     pub nonlocal: bool,
     /// Connections are refused while more than one of its members is up: two primaries, or a demoted one not yet noticed.
     pub guarded: bool,
-    pub ca_file: Option<String>,
+    /// How its checks speak to Patroni where that speaks TLS.
+    pub tls: TlsFiles,
 }
 
 impl ResolvedService {
@@ -259,7 +261,7 @@ fn one(cluster: &Cluster, service: &Service, scenarios: &Scenarios) -> Result<Re
         options: service.options.clone(),
         nonlocal: false,
         guarded: false,
-        ca_file: cluster.patroni_ca.clone(),
+        tls: cluster.patroni_tls.clone(),
     })
 }
 

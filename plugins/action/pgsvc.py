@@ -29,7 +29,8 @@ IDENTITY = ('inventory_hostname', 'ansible_host', 'pg_cluster', 'pg_seq', 'pg_ro
 SERVICES = ('pg_services', 'pg_services_extra', 'pg_default_services')
 MEMBER = IDENTITY + SERVICES + (
     'pg_offline_query', 'pg_weight', 'pg_port', 'pgbouncer_port', 'patroni_port', 'pg_exporter_port',
-    'patroni_ssl_enabled', 'pg_default_service_dest', 'pg_service_provider', 'patroni_ca_file', 'pg_rto',
+    'patroni_ssl_enabled', 'pg_default_service_dest', 'pg_service_provider', 'patroni_ca_file', 'patroni_cert_file',
+    'pg_rto',
     'pg_vip_address', 'pg_vip_interface', 'vip_mode', 'vip_address', 'vip_cidrmask', 'vip_interface',
     'vip_follow', 'vip_to', 'vip_vrid', 'vip_auth_pass', 'vip_timing', 'vip_preempt', 'vip_gateway', 'vip_clients',
     'vip_provider', 'vip_check_port', 'vip_dpvs', 'vip_local_addresses', 'lb_kind', 'lb_algo',

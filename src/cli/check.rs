@@ -21,6 +21,7 @@ An IPv6 address stands in brackets.
   --unless NEED,NEED   not while all of these hold; may be given again
   --or                 begins another alternative: one of them has to hold
   --ca FILE            whom https trusts, PEM
+  --cert FILE          as whom https asks: certificate and key in one PEM file
   --within MS          when all answers must be there, 900 by default; a late one does not hold
 
 All probes run at once, and each need is asked once. What fails is said on stderr, in one line.
@@ -32,7 +33,9 @@ All probes run at once, and each need is asked once. What fails is said on stder
 Exit codes: 0 it holds, 1 it does not, 64 usage.";
 
 #[derive(Args)]
-#[command(override_usage = "pgsvc check NEED… [--unless NEED,NEED]… [--or NEED…]… [--ca FILE] [--within MS]")]
+#[command(
+    override_usage = "pgsvc check NEED… [--unless NEED,NEED]… [--or NEED…]… [--ca FILE] [--cert FILE] [--within MS]"
+)]
 #[command(after_help = HELP)]
 pub struct CheckArgs {
     /// What must hold, and the options between

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::member::{self, Member};
+use super::tls::TlsFiles;
 use super::{PLACED, Vars, needed};
 use crate::error::{Error, Errors, Kind};
 use crate::service::{self, Dialect, Service, Target, Timing};
@@ -27,8 +28,8 @@ pub struct Cluster {
     pub virtual_ip: Option<Vip>,
     /// `pg_service_provider`: the group of nodes whose HAProxy carries the cluster, where that is not its members'.
     pub provider: Option<String>,
-    /// A CA that Patroni's certificate is verified against: a path on the load balancer (`patroni_ca_file`).
-    pub patroni_ca: Option<String>,
+    /// How Patroni's API is spoken to where it speaks TLS.
+    pub patroni_tls: TlsFiles,
 }
 
 impl Cluster {
@@ -36,8 +37,8 @@ impl Cluster {
     #[must_use]
     pub fn empty(name: &str) -> Self {
         let (members, services) = (Vec::new(), Vec::new());
-        let (vip, virtual_ip, provider, patroni_ca) = (None, None, None, None);
-        Self { name: name.to_owned(), members, services, vip, virtual_ip, provider, patroni_ca }
+        let (vip, virtual_ip, provider, patroni_tls) = (None, None, None, TlsFiles::default());
+        Self { name: name.to_owned(), members, services, vip, virtual_ip, provider, patroni_tls }
     }
 }
 
@@ -52,12 +53,13 @@ pub struct Overrides {
 }
 
 /// Variables that are the cluster's, and so the same on all of its members; those of its VIP are in `vip::SHARED`.
-pub const SHARED: [&str; 6] = [
+pub const SHARED: [&str; 7] = [
     "pg_services",
     "pg_services_extra",
     "pg_default_services",
     "pg_default_service_dest",
     "patroni_ca_file",
+    "patroni_cert_file",
     "pg_rto",
 ];
 
@@ -124,8 +126,16 @@ pub fn read(
     let address = address(errors, name, &shared, &services);
     let virtual_ip = vip::parse(name, &shared, errors);
     let provider = value::given(shared.get("pg_service_provider")).and_then(|v| value::text("", v).ok());
-    let patroni_ca = shared.get("patroni_ca_file").and_then(|v| path(errors, name, v));
-    Some(Cluster { name: name.to_owned(), members, services, vip: address, virtual_ip, provider, patroni_ca })
+    let patroni_tls = TlsFiles::parse(errors, name, |n| shared.get(n));
+    Some(Cluster {
+        name: name.to_owned(),
+        members,
+        services,
+        vip: address,
+        virtual_ip,
+        provider,
+        patroni_tls,
+    })
 }
 
 /// Whether a selector may look at the cluster's own lists of services. They are the largest of a member's variables.
@@ -367,17 +377,4 @@ fn address(errors: &mut Errors, cluster: &str, shared: &Vars, services: &[Servic
             None
         }
     }
-}
-
-/// An absolute path that may stand unquoted in a configuration.
-fn path(errors: &mut Errors, cluster: &str, v: &Value) -> Option<String> {
-    let v = value::given(Some(v))?;
-    let read = value::word("patroni_ca_file", v, "/-_.", 255).and_then(|p| {
-        if p.starts_with('/') {
-            Ok(p)
-        } else {
-            Err(Error::new("patroni_ca_file", format!("'{p}' is no absolute path")))
-        }
-    });
-    errors.take(read.map_err(|e| e.within(&format!("cluster '{cluster}'"))))
 }

@@ -4,6 +4,7 @@ pub mod ansible;
 pub mod cluster;
 pub mod member;
 mod needed;
+pub mod tls;
 pub mod yaml;
 
 use std::collections::BTreeMap;

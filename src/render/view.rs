@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
+use crate::inventory::tls::TlsFiles;
 use crate::resolve::{ResolvedService, Server, Tier, When};
 
 /// One service's file.
@@ -193,18 +194,22 @@ fn check_options(s: &ResolvedService, m: &Server) -> String {
         words.push_str(" check-ssl");
     }
     if m.check_ssl || role_over_tls {
-        words.push_str(&verification(s.ca_file.as_deref(), &m.address));
+        words.push_str(&verification(&s.tls, &m.address));
     }
     words
 }
 
 /// `verify required` looks at the chain only; a name must be said, and an IP address cannot be one.
-fn verification(ca_file: Option<&str>, address: &str) -> String {
-    match ca_file {
+fn verification(tls: &TlsFiles, address: &str) -> String {
+    let mut words = match &tls.ca {
         None => " verify none".into(),
         Some(ca) if address.parse::<IpAddr>().is_ok() => format!(" verify required ca-file {ca}"),
         Some(ca) => format!(" verify required ca-file {ca} verifyhost {address} check-sni {address}"),
+    };
+    if let Some(cert) = &tls.cert {
+        words.push_str(&format!(" crt {cert}"));
     }
+    words
 }
 
 fn server(m: &Server, check: &str, backup: bool) -> ServerView {

@@ -78,7 +78,8 @@ fn patroni_lists(node: &Node<'_>, cluster: &Cluster) -> Vec<String> {
     let resolve = |name: &str| node.sys.resolve(name, Duration::from_secs(2)).ok()?.first().copied();
     let ask = |m: &Member| {
         let ip = m.address.parse().ok().or_else(|| resolve(&m.address))?;
-        let tls = if m.patroni_ssl { Some(TlsConfig::insecure(None).ok()?) } else { None };
+        let tls = m.patroni_ssl.then(|| TlsConfig::from_files(node.sys, &cluster.patroni_tls));
+        let tls = tls.transpose().ok()?;
         let api = Api { addr: SocketAddr::new(ip, m.patroni_port), host: m.address.clone(), tls };
         patroni::cluster(node.sys, &api, deadline.within(node.sys, Duration::from_secs(1))).ok()
     };

@@ -1,10 +1,12 @@
 //! Verification as the verbs use it: whom to look at, with which credentials, for how long, and what its outcome means.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Node, sessions};
+use crate::inventory::cluster::Cluster;
+use crate::inventory::tls::TlsFiles;
 use crate::report::Report;
 use crate::request::{Model, ResolvedCluster, State};
 use crate::settings::{Options, SslMode, VerifyMode};
@@ -38,14 +40,14 @@ pub fn look<'a>(
     remote: Option<IpAddr>,
 ) -> Result<Look<'a>, crate::error::Error> {
     let login = login(node, &model.options)?;
-    let mut ca = BTreeMap::new();
-    for path in model.clusters.values().filter_map(|c| c.cluster.patroni_ca.clone()) {
-        let read = node.sys.read(std::path::Path::new(&path)).map_err(|e| format!("{path}: {e}"));
-        let config = read.and_then(|pem| TlsConfig::verified(&pem, None).map_err(|e| format!("{path}: {e}")));
-        ca.insert(path, config);
-    }
+    let over_tls = |c: &&Cluster| c.members.iter().any(|m| m.patroni_ssl);
+    let files: BTreeSet<_> =
+        model.clusters.values().map(|c| &c.cluster).filter(over_tls).map(|c| &c.patroni_tls).collect();
+    let read =
+        |files: &TlsFiles| (files.clone(), TlsConfig::from_files(node.sys, files).map_err(|e| e.to_string()));
+    let tls = files.into_iter().map(read).collect();
     let stats_socket = if remote.is_some() { None } else { stats_socket(node) };
-    Ok(Look { sys: node.sys, login, remote, stats_socket, ca })
+    Ok(Look { sys: node.sys, login, remote, stats_socket, tls })
 }
 
 fn seen(l: &Look<'_>, model: &Model, patience: Duration) -> Seen {

@@ -46,7 +46,7 @@ const KEYWORDS: [(&str, Kind); 20] = [
 ];
 
 /// Keywords that exist but that the tool sets itself.
-const OURS: [(&str, &str); 12] = [
+const OURS: [(&str, &str); 13] = [
     ("check", "every server is checked"),
     ("port", "use check_port"),
     ("addr", "the check goes to the member's own address"),
@@ -54,6 +54,7 @@ const OURS: [(&str, &str); 12] = [
     ("check-ssl", "use patroni_ssl_enabled"),
     ("verify", "use patroni_ca_file"),
     ("ca-file", "use patroni_ca_file"),
+    ("crt", "use patroni_cert_file"),
     ("track", "the tool decides which servers track which"),
     ("disabled", "use pg_weight: 0 to drain a member"),
     ("cookie", "PostgreSQL connections carry no cookies"),

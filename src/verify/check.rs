@@ -14,6 +14,7 @@ use super::parallel::parallel;
 use super::tls::TlsConfig;
 use crate::error::Error;
 use crate::host::System;
+use crate::inventory::tls::TlsFiles;
 
 mod words;
 pub use words::parse;
@@ -63,8 +64,8 @@ pub struct Alternative {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     pub alternatives: Vec<Alternative>,
-    /// Whom `https` trusts, PEM; without it nobody's certificate is looked at.
-    pub ca: Option<PathBuf>,
+    /// Whom `https` trusts, and as whom it asks.
+    pub tls: TlsFiles,
     pub within: Duration,
 }
 
@@ -74,7 +75,7 @@ pub type Answers = BTreeMap<Need, Result<(), String>>;
 /// Asks, and says in one line why the check fails; `None` where it passes.
 ///
 /// # Errors
-/// A CA file that cannot be used: nothing was asked.
+/// A file that cannot be used: nothing was asked.
 pub fn check(sys: &dyn System, question: &Question) -> Result<Option<String>, Error> {
     Ok(judge(question, &ask(sys, question)?))
 }
@@ -82,7 +83,7 @@ pub fn check(sys: &dyn System, question: &Question) -> Result<Option<String>, Er
 /// The answer to every need, each asked once. One that is late does not hold.
 ///
 /// # Errors
-/// A CA file that cannot be used.
+/// A file that cannot be used.
 pub fn ask(sys: &dyn System, question: &Question) -> Result<Answers, Error> {
     let deadline = Deadline::after(sys, question.within);
     let all: BTreeSet<&Need> =
@@ -128,15 +129,8 @@ fn tls(sys: &dyn System, question: &Question, all: &[&Need]) -> Result<Option<Tl
     if !all.iter().any(|n| matches!(n, Need::Http { ssl: true, .. })) {
         return Ok(None);
     }
-    let Some(path) = &question.ca else {
-        return TlsConfig::insecure(None).map(Some).map_err(|e| Error::new("TLS", e.to_string()));
-    };
-    let place = path.display().to_string();
-    let pem = sys.read(path).map_err(|e| {
-        Error::new(place.clone(), format!("cannot be read: {e}"))
-            .hint("--ca names a PEM file that the user of the check may read")
-    })?;
-    TlsConfig::verified(&pem, None).map(Some).map_err(|e| Error::new(place, e.to_string()))
+    let hint = "--ca and --cert name PEM files that the user of the check may read";
+    TlsConfig::from_files(sys, &question.tls).map(Some).map_err(|e| e.hint(hint))
 }
 
 fn probe(sys: &dyn System, need: &Need, tls: Option<&TlsConfig>, deadline: Deadline) -> Result<(), String> {

@@ -229,6 +229,11 @@ fn variables() -> Vec<Case> {
             &["patroni_ca_file", "absolute"],
         ),
         case(
+            "a client's certificate whose path is relative",
+            shared("patroni_cert_file: client.pem"),
+            &["patroni_cert_file", "absolute"],
+        ),
+        case(
             "a default target that is none",
             shared("pg_default_service_dest: pgbounce"),
             &["pg_default_service_dest", "'pgbounce'"],

@@ -1,6 +1,7 @@
 //! Backends and their health checks, read back from configuration files: what a starting HAProxy would check, and
 //! whom. Understands what pgsvc's templates write; a line that it does not know makes no check. Pure.
 
+use crate::inventory::tls::TlsFiles;
 use crate::render::haproxy::shape::{SECTIONS, place};
 
 /// A section that has servers.
@@ -50,8 +51,8 @@ pub struct Server {
     /// 0: none of its own, HAProxy checks the port itself.
     pub check_port: u16,
     pub check_ssl: bool,
-    /// `verify required`: by this CA.
-    pub ca_file: Option<String>,
+    /// `ca-file` and `crt`.
+    pub tls: TlsFiles,
     pub weight: u32,
     /// Backend and server whose check counts for this one.
     pub track: Option<(String, String)>,
@@ -141,6 +142,7 @@ fn value<'w>(words: &[&'w str], key: &str) -> Option<&'w str> {
 fn server(name: &str, address: &str, options: &[&str]) -> Option<Server> {
     let (host, port) = place(address)?;
     let number = |key: &str| value(options, key).and_then(|v| v.parse().ok());
+    let text = |key: &str| value(options, key).map(str::to_owned);
     let track = value(options, "track").and_then(|t| t.split_once('/'));
     Some(Server {
         name: name.to_owned(),
@@ -148,7 +150,7 @@ fn server(name: &str, address: &str, options: &[&str]) -> Option<Server> {
         port,
         check_port: number("port").and_then(|p| u16::try_from(p).ok()).unwrap_or(0),
         check_ssl: options.contains(&"check-ssl"),
-        ca_file: value(options, "ca-file").map(str::to_owned),
+        tls: TlsFiles { ca: text("ca-file"), cert: text("crt") },
         weight: number("weight").unwrap_or(1),
         track: track.map(|(b, s)| (b.to_owned(), s.to_owned())),
         disabled: options.contains(&"disabled"),
@@ -203,7 +205,7 @@ backend a-b-backup
         );
         let second = &all[0].servers[1];
         assert_eq!((second.host.as_str(), second.port, second.check_port), ("fd00::2", 6432, 8009));
-        assert_eq!((second.check_ssl, second.ca_file.as_deref(), second.weight), (true, Some("/ca.pem"), 40));
+        assert_eq!((second.check_ssl, second.tls.ca.as_deref(), second.weight), (true, Some("/ca.pem"), 40));
         assert_eq!(all[1].servers.len(), 1);
         assert_eq!(all[1].servers[0].track, Some(("a-b".into(), "a-1".into())));
         assert!(!all[0].asks_for_leader() && all[0].stateful && !all[1].stateful);

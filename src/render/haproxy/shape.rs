@@ -32,10 +32,11 @@ pub const SECTIONS: [&str; 20] = [
 /// Algorithms whose servers and weights may change at runtime; `source` and `static-rr` are computed at the start.
 const DYNAMIC: [&str; 3] = ["roundrobin", "leastconn", "random"];
 const FLAGS: [&str; 6] = ["check", "check-ssl", "backup", "send-proxy", "send-proxy-v2", "check-send-proxy"];
-const VALUED: [&str; 23] = [
+const VALUED: [&str; 24] = [
     "port",
     "verify",
     "ca-file",
+    "crt",
     "verifyhost",
     "check-sni",
     "weight",

@@ -63,6 +63,13 @@ fn tls_checks_verify_name_and_chain_where_a_ca_is_given() {
     let text = content(&all, "pg-test-primary.cfg");
     assert!(text.contains("check-ssl verify required ca-file /etc/ssl/pg-ca.crt verifyhost db1.example check-sni db1.example"), "{text}");
     assert!(text.contains("init-addr last,libc,none"), "{text}");
+    let own =
+        json!({"patroni_ssl_enabled": true, "patroni_ca_file": "/ca.pem", "patroni_cert_file": "/own.pem"});
+    let mutual = files(json!([member(1, "primary", &own)]), RoleSource::Patroni);
+    assert!(
+        content(&mutual, "pg-test-primary.cfg")
+            .contains("check-ssl verify required ca-file /ca.pem crt /own.pem")
+    );
     let plain =
         files(json!([member(1, "primary", &json!({"patroni_ssl_enabled": true}))]), RoleSource::Patroni);
     assert!(content(&plain, "pg-test-primary.cfg").contains("check-ssl verify none"));

@@ -170,10 +170,11 @@ fn a_password_selects_version_2_and_is_refused_on_ipv6() {
 
 #[test]
 fn a_primary_behind_tls_is_asked_by_its_own_address() {
-    let over =
-        l2(json!({"patroni_ssl_enabled": true, "patroni_ca_file": "/etc/ssl/ca.crt", "patroni_port": 8108}));
+    let over = l2(
+        json!({"patroni_ssl_enabled": true, "patroni_ca_file": "/ca.crt", "patroni_cert_file": "/own.pem", "patroni_port": 8108}),
+    );
     let text = text(over, "db3");
-    let call = "script \"/usr/local/lib/pgsvc/pgsvc check https://10.0.0.13:8108/primary --ca /etc/ssl/ca.crt --within 2000\"";
+    let call = "script \"/usr/local/lib/pgsvc/pgsvc check https://10.0.0.13:8108/primary --ca /ca.crt --cert /own.pem --within 2000\"";
     assert!(text.contains(call), "{text}");
 }
 

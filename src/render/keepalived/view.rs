@@ -159,8 +159,8 @@ fn script(
                 );
             };
             argv.push(url(m.patroni_ssl, own.address, m.patroni_port, "/primary", 200));
-            if let Some(ca) = cluster.patroni_ca.as_ref().filter(|_| m.patroni_ssl) {
-                argv.extend(["--ca".into(), ca.clone()]);
+            if m.patroni_ssl {
+                argv.extend(cluster.patroni_tls.options());
             }
         }
     }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 
 use super::AT_ONCE;
 use crate::daemon::haproxy::config::{Ask, Backend, Server, Step, To};
 use crate::daemon::haproxy::seed::Seen;
+use crate::inventory::tls::TlsFiles;
 use crate::run::Node;
 use crate::verify::deadline::Deadline;
 use crate::verify::error::ProbeError;
@@ -21,8 +21,8 @@ pub struct Question {
     /// Host header, and the name in its certificate.
     host: String,
     ask: Option<Ask>,
-    /// `None`: plain; else the CA that must have signed, if any.
-    tls: Option<Option<String>>,
+    /// `None`: plain.
+    tls: Option<TlsFiles>,
 }
 
 /// Asks each question once.
@@ -54,7 +54,7 @@ fn question(step: &Step, s: &Server, ip: IpAddr) -> Question {
         addr: SocketAddr::new(ip, port),
         host: s.host.clone(),
         ask: step.ask.clone(),
-        tls: ssl.then(|| s.ca_file.clone()),
+        tls: ssl.then(|| s.tls.clone()),
     }
 }
 
@@ -63,15 +63,8 @@ fn ask(node: &Node<'_>, q: &Question, end: Deadline) -> Seen {
     let Some(ask) = &q.ask else {
         return if node.sys.connect(q.addr, left).is_ok() { Seen::Passes } else { Seen::Silent };
     };
-    let tls = match &q.tls {
-        None => Ok(None),
-        Some(None) => TlsConfig::insecure(None).map(Some),
-        Some(Some(ca)) => {
-            let pem = node.sys.read(Path::new(ca)).unwrap_or_default();
-            TlsConfig::verified(&pem, None).map(Some)
-        }
-    };
-    let Ok(tls) = tls else { return Seen::Silent };
+    let tls = q.tls.as_ref().map(|files| TlsConfig::from_files(node.sys, files));
+    let Ok(tls) = tls.transpose() else { return Seen::Silent };
     let api = Api { addr: q.addr, host: q.host.clone(), tls };
     let passes = match ask.wants_writes() {
         true => patroni::takes_writes(node.sys, &api, &ask.uri, end),

@@ -28,7 +28,7 @@ fn every_form_of_a_need_is_read_and_written_alike() {
     let written: Vec<String> = needs.iter().map(Need::to_string).collect();
     assert_eq!(written.join(" "), all.split_whitespace().collect::<Vec<_>>().join(" "));
     assert_eq!(read("http://a:1").unwrap().alternatives[0].needs[0], http("a", 1, "/", 200));
-    assert_eq!((question.ca, question.within), (None, WITHIN));
+    assert_eq!((question.tls, question.within), (TlsFiles::default(), WITHIN));
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn alternatives_and_groups_are_told_apart_by_their_order() {
     assert_eq!(first.unless[0], [tcp("c", 3), http("d", 4, "/x,y?tag_a=b,c", 200), tcp("e", 5)]);
     assert_eq!(first.unless[1], [tcp("f", 6)]);
     assert_eq!(question.alternatives[1], Alternative { needs: vec![tcp("g", 7)], unless: vec![] });
-    assert_eq!((question.ca, question.within.as_millis()), (Some("/ca.pem".into()), 500));
+    assert_eq!((question.tls.ca, question.within.as_millis()), (Some("/ca.pem".into()), 500));
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! The words of a check, as a unit or a tool gives them. Order matters, so that no command line library reads them. Pure.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Alternative, Need, Question, WITHIN};
 use crate::error::{Error, Errors, nearest};
+use crate::inventory::tls::TlsFiles;
 
-const OPTIONS: [&str; 4] = ["--unless", "--or", "--ca", "--within"];
+const OPTIONS: [&str; 5] = ["--unless", "--or", "--ca", "--cert", "--within"];
 const SCHEMES: [&str; 4] = ["http", "https", "tcp", "unix"];
 const FORMS: &str = "http://ADDR:PORT/PATH, https://ADDR:PORT/PATH, tcp://ADDR:PORT or unix:SOCKET:/PATH";
 /// A socket's path is shorter than this (unix(7), `sun_path`).
@@ -28,10 +28,12 @@ pub fn parse(words: &[String]) -> Result<Question, Errors> {
         };
         match name {
             "--or" if glued.is_none() => read.or(),
-            "--unless" | "--ca" | "--within" => match glued.or_else(|| words.next().map(String::as_str)) {
-                Some(value) => read.option(name, value),
-                None => read.errors.push(Error::new(name, "lacks its value").hint(meaning(name))),
-            },
+            "--unless" | "--ca" | "--cert" | "--within" => {
+                match glued.or_else(|| words.next().map(String::as_str)) {
+                    Some(value) => read.option(name, value),
+                    None => read.errors.push(Error::new(name, "lacks its value").hint(meaning(name))),
+                }
+            }
             _ if word.starts_with('-') => read.errors.push(unknown(name)),
             _ => read.need(word),
         }
@@ -43,7 +45,7 @@ pub fn parse(words: &[String]) -> Result<Question, Errors> {
 struct Reading {
     done: Vec<Alternative>,
     now: Alternative,
-    ca: Option<PathBuf>,
+    tls: TlsFiles,
     within: Option<Duration>,
     errors: Errors,
 }
@@ -67,9 +69,10 @@ impl Reading {
                 let group: Vec<Need> = read.into_iter().filter_map(|n| self.errors.take(n)).collect();
                 self.now.unless.push(group);
             }
-            "--ca" => {
-                if value.is_empty() || self.ca.replace(value.into()).is_some() {
-                    self.errors.push(Error::new("--ca", "names one file, once"));
+            "--ca" | "--cert" => {
+                let file = if name == "--ca" { &mut self.tls.ca } else { &mut self.tls.cert };
+                if value.is_empty() || file.replace(value.into()).is_some() {
+                    self.errors.push(Error::new(name, "names one file, once"));
                 }
             }
             _ => {
@@ -100,7 +103,7 @@ impl Reading {
         }
         self.done.push(self.now);
         let question =
-            Question { alternatives: self.done, ca: self.ca, within: self.within.unwrap_or(WITHIN) };
+            Question { alternatives: self.done, tls: self.tls, within: self.within.unwrap_or(WITHIN) };
         self.errors.finish(question)
     }
 }
@@ -108,7 +111,7 @@ impl Reading {
 fn meaning(option: &str) -> String {
     match option {
         "--unless" => "--unless NEED,NEED".into(),
-        "--ca" => "--ca FILE".into(),
+        "--ca" | "--cert" => format!("{option} FILE"),
         _ => format!("--within MILLISECONDS, 1 to {LONGEST}"),
     }
 }

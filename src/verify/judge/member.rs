@@ -65,6 +65,9 @@ impl Candidate<'_> {
             (Err(why), _) if why.starts_with("speaks plain HTTP") => {
                 dead("Patroni's API speaks no TLS: set patroni_ssl_enabled: false", why)
             }
+            (Err(why), _) if why.contains("CertificateRequired") => {
+                dead("Patroni's API wants a client's certificate: set patroni_cert_file", why)
+            }
             (Err(why), _) if why.starts_with("TLS failed") => {
                 dead("Patroni's API is not trusted: look at its certificate and patroni_ca_file", why)
             }

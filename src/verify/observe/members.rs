@@ -277,7 +277,7 @@ pub(super) fn api(
     ip: IpAddr,
     (port, ssl): (u16, bool),
 ) -> Result<Api, String> {
-    let tls = match (ssl, c.patroni_ca.as_ref().and_then(|p| l.ca.get(p))) {
+    let tls = match (ssl, l.tls.get(&c.patroni_tls)) {
         (false, _) => None,
         (true, Some(config)) => Some(config.clone()?),
         (true, None) => Some(TlsConfig::insecure(None).map_err(|e| e.to_string())?),

@@ -22,6 +22,7 @@ use super::stats::ProxyRow;
 use super::tls::TlsConfig;
 use crate::host::System;
 use crate::inventory::cluster::Cluster;
+use crate::inventory::tls::TlsFiles;
 use crate::resolve::ResolvedService;
 
 pub use roles::roles;
@@ -38,8 +39,8 @@ pub struct Look<'a> {
     pub remote: Option<IpAddr>,
     /// HAProxy's stats socket; `None` where there is no way to it.
     pub stats_socket: Option<PathBuf>,
-    /// Patroni's CA by the path it has on this node, where the cluster names one.
-    pub ca: BTreeMap<String, Result<TlsConfig, String>>,
+    /// How Patroni's API is spoken to over TLS, by the files that clusters name.
+    pub tls: BTreeMap<TlsFiles, Result<TlsConfig, String>>,
 }
 
 /// A cluster and those of its services that are to be looked at.

@@ -6,6 +6,7 @@ mod verifier;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
+use crate::error::Error;
 use crate::host::{Stream, System};
+use crate::inventory::tls::TlsFiles;
 
 use super::deadline::{Bounded, Deadline};
 use super::error::{ProbeError, is_closed};
@@ -59,6 +62,25 @@ impl TlsConfig {
     pub fn insecure(client: Option<(&[u8], &[u8])>) -> Result<Self, ProbeError> {
         let provider = provider();
         Self::build(Arc::clone(&provider), Arc::new(Insecure(provider)), client, false)
+    }
+
+    /// As an inventory's files say, whose paths are this machine's.
+    ///
+    /// # Errors
+    /// Which file cannot be read or used, and why.
+    pub fn from_files(sys: &dyn System, files: &TlsFiles) -> Result<Self, Error> {
+        let read = |path: &String| {
+            let failed = |e: io::Error| Error::new(path.clone(), format!("cannot be read: {e}"));
+            sys.read(Path::new(path)).map_err(failed)
+        };
+        let [ca, own] = [&files.ca, &files.cert].map(|path| path.as_ref().map(read).transpose());
+        let (ca, own) = (ca?, own?);
+        let client = own.as_ref().map(|pem| (&pem[..], &pem[..]));
+        let config = match &ca {
+            Some(ca) => Self::verified(ca, client),
+            None => Self::insecure(client),
+        };
+        config.map_err(|e| Error::new(files.names(), e.to_string()))
     }
 
     /// The name the server's certificate must carry (and that SNI asks for), instead of the host's.

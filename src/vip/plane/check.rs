@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::daemon::systemd::STABLE_BINARY;
 use crate::error::Error;
+use crate::inventory::tls::TlsFiles;
 use crate::resolve::{Need, ResolvedService, Server, Tier};
 
 /// keepalived reads lines of 1023 bytes and crashes on longer ones (2.2.7); some room for the keyword and its quotes.
@@ -97,7 +98,7 @@ pub(super) fn of(s: &ResolvedService, m: &Server, within: u32) -> Result<Vec<Che
     let others: Vec<String> = active.map(|(o, when)| words(o, &s.needs(o, when)).join(",")).collect();
     let (first, backup) = (needs(Tier::Active), needs(Tier::Backup));
     let verified =
-        s.ca_file.is_some() && first.iter().flatten().any(|n| matches!(n, Need::Http { ssl: true, .. }));
+        !s.tls.is_empty() && first.iter().flatten().any(|n| matches!(n, Need::Http { ssl: true, .. }));
     let guarded = s.guarded && !others.is_empty();
     if let Some(own) = &first
         && backup.is_none()
@@ -108,8 +109,8 @@ pub(super) fn of(s: &ResolvedService, m: &Server, within: u32) -> Result<Vec<Che
     }
     let ways = [first.map(|n| (n, guarded)), backup.map(|n| (n, true))];
     let ways = ways.into_iter().flatten().map(|(n, alone)| Alternative { needs: words(m, &n), alone });
-    let ca = s.ca_file.as_deref().filter(|_| s.servers.iter().any(|o| o.check_ssl || o.patroni_ssl));
-    programs(&ways.collect::<Vec<_>>(), &others, ca, within).map_err(|e| e.within(&m.instance))
+    let tls = Some(&s.tls).filter(|_| s.servers.iter().any(|o| o.check_ssl || o.patroni_ssl));
+    programs(&ways.collect::<Vec<_>>(), &others, tls, within).map_err(|e| e.within(&m.instance))
 }
 
 fn native(m: &Server, needs: &[Need]) -> Result<Vec<Check>, Error> {
@@ -141,7 +142,7 @@ fn too_long(len: usize) -> Error {
 fn programs(
     ways: &[Alternative],
     others: &[String],
-    ca: Option<&str>,
+    tls: Option<&TlsFiles>,
     within: u32,
 ) -> Result<Vec<Check>, Error> {
     let length = |argv: &[String]| argv.iter().map(|a| a.len().saturating_add(1)).sum::<usize>();
@@ -150,21 +151,21 @@ fn programs(
     let mut group: Vec<&str> = Vec::new();
     for other in others {
         group.push(other);
-        if group.len() > 1 && length(&call(ways, &group, ca, within)) > LINE {
+        if group.len() > 1 && length(&call(ways, &group, tls, within)) > LINE {
             group.pop();
-            calls.push(call(ways, &group, ca, within));
+            calls.push(call(ways, &group, tls, within));
             group = vec![other];
         }
     }
-    calls.push(call(ways, &group, ca, within));
+    calls.push(call(ways, &group, tls, within));
     match calls.iter().map(|c| length(c)).find(|n| *n > LINE) {
         Some(n) => Err(too_long(n)),
         None => Ok(calls.into_iter().map(|argv| Check::Program { argv }).collect()),
     }
 }
 
-/// `pgsvc check NEED… [--unless NEED,NEED]… [--or NEED… …] [--ca FILE] --within MILLISECONDS`
-fn call(ways: &[Alternative], others: &[&str], ca: Option<&str>, within: u32) -> Vec<String> {
+/// `pgsvc check NEED… [--unless NEED,NEED]… [--or NEED… …] [--ca FILE] [--cert FILE] --within MILLISECONDS`
+fn call(ways: &[Alternative], others: &[&str], tls: Option<&TlsFiles>, within: u32) -> Vec<String> {
     let mut argv = vec![STABLE_BINARY.to_owned(), "check".into()];
     for (i, way) in ways.iter().enumerate() {
         if i > 0 {
@@ -175,9 +176,7 @@ fn call(ways: &[Alternative], others: &[&str], ca: Option<&str>, within: u32) ->
             argv.extend(["--unless".into(), (*other).to_owned()]);
         }
     }
-    if let Some(ca) = ca {
-        argv.extend(["--ca".into(), ca.to_owned()]);
-    }
+    argv.extend(tls.into_iter().flat_map(TlsFiles::options));
     argv.extend(["--within".into(), within.to_string()]);
     argv
 }

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # Patroni's API over TLS: HAProxy's checks and the verification trust a CA, and say so where they cannot.
 
-# The members' APIs with certificates of a CA of the case's own; undone by the case's end.
+# api_with_tls [LINES]: the members' APIs with certificates of a CA of the case's own, and more lines for `restapi`; undone
+# by the case's end.
 api_with_tls() {
     local dir=$LAB_ROOT/tls node n=0 root
     mkdir -p "$dir"
@@ -14,8 +15,8 @@ api_with_tls() {
             -out "$dir/$node.crt" -days 2 -extfile "$dir/ext" 2>/dev/null
         install -m 644 "$dir/$node.crt" "$dir/$node.key" "$root/etc/patroni/"
         install -m 644 "$dir/ca.crt" "$root/etc/ssl/pgsvc-test.crt"
-        later "sed -i '/^  \\(certfile\\|keyfile\\):/d' $root/etc/patroni/config.yml"
-        sed -i "/^restapi:/a\\  certfile: /etc/patroni/$node.crt\\n  keyfile: /etc/patroni/$node.key" "$root/etc/patroni/config.yml"
+        later "sed -i '/^  \\(certfile\\|keyfile\\|cafile\\|verify_client\\):/d' $root/etc/patroni/config.yml"
+        sed -i "/^restapi:/a\\  certfile: /etc/patroni/$node.crt\\n  keyfile: /etc/patroni/$node.key${1:+\\n  $1}" "$root/etc/patroni/config.yml"
     done
     restart_patroni
     # First broken, last mended: the restart comes after the files are as before.
@@ -45,4 +46,28 @@ case_tls_checks() {
     standard | put node1 plain.yml
     must 3 on node1 pgsvc verify -i /root/plain.yml
     says "Patroni's API wants TLS: set patroni_ssl_enabled: true"
+}
+
+# Patroni asks for a certificate itself: without one every member is down and verify says what to set, with it HAProxy's
+# checks, the seed before a start, and the verification all get in.
+case_tls_client_certificates() {
+    local dir=$LAB_ROOT/tls own
+    leads node1
+    fresh node1
+    api_with_tls 'cafile: /etc/ssl/pgsvc-test.crt\n  verify_client: required'
+    own=$(root_of node1)/etc/ssl/pgsvc-own.pem
+    later "rm -f $own"
+    (umask 077; cat "$dir/node1.crt" "$dir/node1.key" >"$own")
+    local variables='patroni_ssl_enabled: true
+        patroni_ca_file: /etc/ssl/pgsvc-test.crt'
+    inventory "$(cluster pg-test '' own '' "$variables")" | put node1 strange.yml
+    must 3 on node1 pgsvc apply -i /root/strange.yml --timeout 3
+    says "Patroni's API wants a client's certificate: set patroni_cert_file"
+    inventory "$(cluster pg-test '' own '' "$variables
+        patroni_cert_file: /etc/ssl/pgsvc-own.pem")" | put node1 own.yml
+    must 0 on node1 pgsvc apply -i /root/own.yml
+    says '^pg-test +primary .* ok +pg-test-[123] +pg-test-[123] \(primary\)'
+    must 0 on node1 grep -c 'crt /etc/ssl/pgsvc-own.pem' /etc/haproxy/conf.d/pg-test-primary.cfg
+    must 0 on node1 systemctl restart haproxy
+    must 0 on node1 pgsvc verify
 }

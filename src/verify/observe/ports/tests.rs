@@ -23,7 +23,7 @@ fn pg_test() -> Cluster {
 }
 
 fn looking(sys: &dyn System) -> Look<'_> {
-    Look { sys, login: None, remote: None, stats_socket: None, ca: BTreeMap::new() }
+    Look { sys, login: None, remote: None, stats_socket: None, tls: BTreeMap::new() }
 }
 
 #[test]
