@@ -6,6 +6,7 @@ the node, under the hash of its content, and sends only the arguments, on stdin,
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import math
@@ -15,6 +16,7 @@ import shlex
 from collections.abc import Mapping
 from urllib.parse import quote
 
+from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import module_loader
@@ -76,6 +78,21 @@ def selectors(services):
                 yield service[key]
 
 
+def asked_once(name, ask):
+    """What `ask` returns, asked by the first of a run's workers that comes here and read by the others.
+
+    It lies in Ansible's own directory of this run, which is private and goes with the run."""
+    path = os.path.join(C.DEFAULT_LOCAL_TMP, 'pgsvc-' + name)
+    with open(path + '.lock', 'w', encoding='utf-8') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(path):
+            with open(path + '.new', 'w', encoding='utf-8') as new:
+                json.dump(ask(), new)
+            os.replace(path + '.new', path)
+    with open(path, encoding='utf-8') as told:
+        return json.load(told)
+
+
 def same(one, other, key):
     return key in other and (one[key] is other[key] or one[key] == other[key])
 
@@ -109,11 +126,15 @@ class Inventory:
             self.raw_vars[host] = self.hostvars.raw_get(host)
         return self.raw_vars[host]
 
+    def said_here(self, key):
+        here = self.here
+        return key in here and key not in IDENTITY and not (same(here, self.own, key) or same(here, self.defaults, key))
+
     def source(self, host, key):
         """Where a variable of a member comes from: the play or the task (what this host has here, but not of itself,
         holds for all members), else the member, else the role's defaults."""
         own, here, defaults = self.raw(host), self.here, self.defaults
-        if key in here and key not in IDENTITY and not same(here, self.own, key) and not same(here, defaults, key):
+        if self.said_here(key):
             return here
         # The role's services are of the other dialect than an inventory with `pg_default_services`.
         foreign = key in SERVICES and 'pg_default_services' in own
@@ -140,8 +161,19 @@ class Inventory:
     def collect(self, host, keys):
         return {key: self.get(host, key) for key in keys if self.source(host, key) is not None}
 
-    def clusters(self):
-        """Every cluster with its members and the groups that carry it and its VIP ('' for its own nodes)."""
+    def clusters(self, task):
+        """Every cluster with its members and the groups that carry it and its VIP ('' for its own nodes).
+
+        That takes a look at every host, which every host of a task would take again: one takes it for all, where the
+        answer does not depend on who asks."""
+        templates = [key for key in PROVIDERS if '{' in str(self.defaults.get(key, ''))]
+        if templates or any(self.said_here(key) for key in PROVIDERS):
+            return self.look_for_clusters()
+        # A later batch of the same task may see other variables.
+        batch = '\n'.join(self.here.get('ansible_play_batch', ()))
+        return asked_once(f'{task}-{hashlib.sha256(batch.encode()).hexdigest()[:16]}', self.look_for_clusters)
+
+    def look_for_clusters(self):
         members, providers = {}, {}
         for host in self.groups['all']:
             cluster = str(self.get(host, 'pg_cluster') or '')
@@ -199,7 +231,7 @@ class ActionModule(ActionBase):
         return args.get(name, args['node'].get('pgsvc_' + name))
 
     def _members(self, inventory, me, args):
-        members, providers = inventory.clusters()
+        members, providers = inventory.clusters(self._task._uuid)
         mine, groups = str(inventory.get(me, 'pg_cluster') or ''), inventory.raw(me).get('group_names', [])
         wanted = self._option(args, 'clusters')
         wanted = wanted.split(',') if isinstance(wanted, str) else wanted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -93,9 +94,11 @@ class World:
         self.prefix = directory / 'lib'
         monkeypatch.setattr(plugin, 'PREFIX', str(self.prefix))
         (directory / 'tmp').mkdir()
+        monkeypatch.setattr(plugin.C, 'DEFAULT_LOCAL_TMP', str(directory))
+        self.tasks = itertools.count()
         self.task = SimpleNamespace(
             args={}, action='pgsvc', check_mode=False, diff=False, no_log=False, delegate_to=None, collections=[],
-            async_val=0, environment=None, _role=None)
+            async_val=0, environment=None, _role=None, _uuid='')
         self.connection = SimpleNamespace(has_pipelining=True, become=None, _shell=Shell())
         self.binaries = {'*': self.binary('pgsvc', ECHO)}
         self.tty_refused = False
@@ -105,7 +108,7 @@ class World:
         path.write_text(text)
         return str(path)
 
-    def run(self, host='a1', **args):
+    def run(self, host='a1', uuid=None, **args):
         loader = DataLoader()
         path = self.directory / 'inventory.yml'
         path.write_text(self.text)
@@ -114,7 +117,7 @@ class World:
         hostvars = HostVars(inventory, manager, loader)
         task_vars = {**(self.defaults or {}), **manager.get_vars(host=inventory.get_host(host)), **self.play_vars}
         task_vars['hostvars'] = hostvars
-        self.task.args = args
+        self.task.args, self.task._uuid = args, uuid or str(next(self.tasks))
         if self.defaults is not None:
             self.task._role = SimpleNamespace(get_default_vars=lambda: self.defaults)
         action = Action(self.task, self.connection, SimpleNamespace(), loader, None, None)
@@ -158,6 +161,23 @@ def test_a_load_balancer_carries_the_clusters_that_name_its_group(world):
     told = world.told('lb1')
     assert [member['inventory_hostname'] for member in told['members']] == ['b1']
     assert told['node']['pgsvc_verify'] == 'report'
+
+
+def test_one_host_of_a_task_looks_at_all_hosts_for_the_others(world, monkeypatch):
+    looked, look = [], plugin.Inventory.look_for_clusters
+    monkeypatch.setattr(plugin.Inventory, 'look_for_clusters', lambda self: looked.append(1) or look(self))
+    alone = {host: world.told(host)['members'] for host in ('a1', 'a2', 'lb1')}
+    assert len(looked) == 3
+    assert {host: world.told(host, uuid='one')['members'] for host in alone} == alone
+    assert len(looked) == 4
+    world.play_vars = {'ansible_play_batch': ['a2']}
+    world.told('a2', uuid='one')
+    assert len(looked) == 5, 'a later batch looks for itself'
+    # What the play says may be something else for each host.
+    world.play_vars = {'pg_service_provider': 'balancers'}
+    world.told('lb1', uuid='one')
+    world.told('lb1', uuid='one')
+    assert len(looked) == 7
 
 
 def test_who_carries_nothing_is_skipped_without_a_call(world):
