@@ -25,6 +25,7 @@ pub mod inventory;
 pub mod lint;
 pub mod measure;
 pub mod metrics;
+pub mod parallel;
 pub mod plan;
 pub mod render;
 pub mod report;

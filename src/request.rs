@@ -7,6 +7,7 @@ mod model;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::error::Errors;
 use crate::inventory::Vars;
@@ -56,7 +57,7 @@ pub struct Request {
 pub struct Model {
     pub node: NodeSettings,
     pub state: State,
-    pub clusters: BTreeMap<String, ResolvedCluster>,
+    pub clusters: BTreeMap<String, Arc<ResolvedCluster>>,
     /// One bad cluster does not block the others.
     pub failed: BTreeMap<String, Errors>,
     pub options: Options,

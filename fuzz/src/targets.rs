@@ -286,7 +286,7 @@ fn whole(inventory: Option<Inventory>) {
     let groups = request.groups.clone();
     let Ok(model) = request::model_apart(request) else { return };
     drop(rendered(&model, true));
-    let drawing = Drawing::new(model.clusters.values());
+    let drawing = Drawing::new(model.clusters.values().map(|c| &**c));
     drop((mermaid::mermaid(&drawing), dot::dot(&drawing), svg::svg(&drawing)));
     for c in model.clusters.values() {
         drop(matrix::rows(c));

@@ -80,7 +80,7 @@ fn draw(a: &ExplainArgs, model: &Model) -> Result<(), Errors> {
         let error = Error::new("--format", "a drawing shows the whole, and not --why, --connect or --state");
         return Err(error.hint("leave one of them out").into());
     }
-    let drawing = Drawing::new(model.clusters.values());
+    let drawing = Drawing::new(model.clusters.values().map(|c| &**c));
     out::text(&match a.format {
         ExplainFormat::Mermaid => mermaid::mermaid(&drawing),
         ExplainFormat::Dot => dot::dot(&drawing),
@@ -97,7 +97,7 @@ fn one(model: &Model) -> Result<Option<&ResolvedCluster>, Error> {
         return Err(Error::new("-c", format!("this is asked of one cluster, and there are {all}"))
             .hint("name it: -c CLUSTER"));
     }
-    Ok(model.clusters.values().next())
+    Ok(model.clusters.values().next().map(|c| &**c))
 }
 
 fn reasons(sys: &RealSystem, model: &Model, service: &str, member: &str, json: bool) -> Result<(), Errors> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Came, Promise, Sample, Target};
 use crate::host::System;
+use crate::parallel::parallel;
 use crate::verify::deadline::Deadline;
-use crate::verify::parallel::parallel;
 use crate::verify::postgres::{Login, PgError, Session, Write};
 
 /// How long, and with how much patience.

@@ -34,6 +34,11 @@ fn bind_address(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, port))
 }
 
+/// The addresses of each file of a candidate, in their order.
+pub(super) fn bound(candidate: &Files) -> Vec<Vec<SocketAddr>> {
+    candidate.values().map(|content| binds(content)).collect()
+}
+
 /// Whose a file of the candidate is.
 #[derive(Clone, PartialEq, Eq)]
 enum Side {
@@ -102,11 +107,11 @@ impl<'a> Seen<'a> {
 }
 
 /// `haproxy -c` accepts two listeners on one port, and the kernel then shares the connections between them.
-pub(super) fn shared(found: &mut Obstacles, candidate: &Files, wanted: &Ends) {
+pub(super) fn shared(found: &mut Obstacles, candidate: &Files, bound: &[Vec<SocketAddr>], wanted: &Ends) {
     let mut seen = Seen::default();
-    for (path, content) in candidate {
+    for ((path, content), binds) in candidate.iter().zip(bound) {
         let side = side(content, wanted);
-        for bind in binds(content) {
+        for &bind in binds {
             let counts = |other: &Side| side != Side::Other || *other != Side::Other;
             if let Some(Bind { address: addr, by, side: other }) = seen.met(bind, counts) {
                 let blamed = match (&side, other) {
@@ -165,7 +170,8 @@ mod tests {
                 adopt: false,
                 nonlocal_binds: false,
             };
-            shared(&mut found, &[word("a"), word("b")].into(), &Ends::of(&wanted));
+            let files = [word("a"), word("b")].into();
+            shared(&mut found, &files, &bound(&files), &Ends::of(&wanted));
             let said = found.clusters.get(own).map(ToString::to_string);
             let what = format!(
                 "cluster '{own}': vip_check_port 9102 is also that of cluster '{other}' on this node; set vip_check_port for one of them"

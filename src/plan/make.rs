@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::binds::{binds, shared};
+use super::binds::{binds, bound, shared};
 use super::runtime::{Way, compare};
 use super::{Action, FileChange, Installed, InstalledFile, Obstacles, Plan, RenderedFile, Wanted};
 use crate::daemon::own_unit;
@@ -54,11 +54,12 @@ pub fn plan(
         candidate.insert(description.path.clone(), description.content.clone().into_bytes());
         changes.insert(description.path.clone(), Some(description));
     }
-    shared(&mut found, &candidate, &ends);
+    let bound = bound(&candidate);
+    shared(&mut found, &candidate, &bound, &ends);
     let changes = real(changes, &installed.files, haproxy_gid);
     let (action, reason) = action(&changes, installed, &hash, &ends, &way, layout);
     let commands = if action == Action::Runtime { way.commands } else { Vec::new() };
-    let new_binds = new_binds(installed, &candidate, layout);
+    let new_binds = new_binds(installed, &bound, layout);
     let daemon_reload = changes.iter().any(|c| !layout.loads(&c.path));
     found.finish(Plan {
         changes,
@@ -112,12 +113,12 @@ fn way(installed: &Installed, managed: &Contents<'_>, layout: &Layout) -> Way {
 }
 
 /// The addresses that nothing of what is loaded now binds.
-fn new_binds(installed: &Installed, candidate: &Files, layout: &Layout) -> Vec<SocketAddr> {
+fn new_binds(installed: &Installed, bound: &[Vec<SocketAddr>], layout: &Layout) -> Vec<SocketAddr> {
     let before: BTreeSet<SocketAddr> = match installed.running {
         Some(_) => haproxy_files(installed, layout).flat_map(|(_, f)| binds(&f.content)).collect(),
         None => BTreeSet::new(),
     };
-    let after: BTreeSet<SocketAddr> = candidate.values().flat_map(|c| binds(c)).collect();
+    let after: BTreeSet<SocketAddr> = bound.iter().flatten().copied().collect();
     after.difference(&before).copied().collect()
 }
 

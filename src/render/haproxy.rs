@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Contents, Layout, Templates, hash, view};
 use crate::error::{Error, Errors};
+use crate::parallel::computed;
 use crate::plan::RenderedFile;
 use crate::resolve::ResolvedService;
 use crate::settings::NodeSettings;
@@ -115,11 +116,14 @@ pub fn description(
     managed: &Contents<'_>,
 ) -> Result<(RenderedFile, String), Error> {
     let path = layout.conf_d.join("00-pgsvc.cfg");
-    let others = || managed.iter().filter(|(p, _)| **p != path);
-    let shapes: Vec<(&Path, String)> = others().map(|(p, c)| (*p, shape::shape(c).fixed)).collect();
-    let hash = hash(shapes.iter().map(|(p, c)| (*p, c.as_bytes())));
+    let others: Vec<(&Path, &[u8])> =
+        managed.iter().map(|(p, c)| (*p, *c)).filter(|(p, _)| *p != path).collect();
     let is_server = |l: &&[u8]| l.starts_with(b"    server ");
-    let servers = others().map(|(_, c)| c.split(|b| *b == b'\n').filter(is_server).count()).sum::<usize>();
+    let read = computed(&others, |(_, c)| {
+        (shape::shape(c).fixed, c.split(|b| *b == b'\n').filter(is_server).count())
+    });
+    let hash = hash(others.iter().zip(&read).map(|((p, _), (fixed, _))| (*p, fixed.as_bytes())));
+    let servers = read.iter().map(|(_, n)| n).sum::<usize>();
     let view = DescriptionView {
         description: format!("pgsvc-{hash}"),
         server_state: layout.server_state.display().to_string(),

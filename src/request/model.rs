@@ -1,6 +1,7 @@
 //! Request → model: clusters built and resolved, and what is wrong with the others.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -8,6 +9,7 @@ use super::{Kept, Model, Request, ResolvedCluster, State, by_cluster};
 use crate::error::{Error, Errors};
 use crate::inventory::Vars;
 use crate::inventory::cluster::{self, Cluster};
+use crate::parallel::computed;
 use crate::resolve::{self, Expectation, ResolvedService};
 use crate::settings::Options;
 use crate::vip::duty::{self, Duty};
@@ -55,14 +57,13 @@ pub fn model_apart(mut request: Request) -> Result<Model, Errors> {
     }
     let by_cluster = by_cluster(&request.hosts);
     let empty = Vec::new();
-    for name in &request.clusters {
-        let mine = by_cluster.get(name).unwrap_or(&empty);
-        let built = match request.state {
-            State::Absent => gone(name),
-            State::Present => build(name, mine, &request, &model.options),
-        };
+    let built = computed(&request.clusters, |name| match request.state {
+        State::Absent => gone(name),
+        State::Present => build(name, by_cluster.get(name).unwrap_or(&empty), &request, &model.options),
+    });
+    for (name, built) in request.clusters.iter().zip(built) {
         match built {
-            Ok(c) => drop(model.clusters.insert(name.clone(), c)),
+            Ok(c) => drop(model.clusters.insert(name.clone(), Arc::new(c))),
             Err(e) => drop(model.failed.insert(name.clone(), e)),
         }
     }

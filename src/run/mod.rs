@@ -28,6 +28,7 @@ use crate::daemon::{Paths, systemd};
 use crate::error::{Error, Errors};
 use crate::host::real::RealSystem;
 use crate::host::{Kind, System};
+use crate::parallel::computed;
 use crate::plan::{Action, Installed, Obstacles, Plan, RenderedFile, Wanted};
 use crate::render::haproxy as render_haproxy;
 use crate::render::{Layout, Templates};
@@ -120,13 +121,14 @@ pub fn wanted(
     // A node that is only a director, or only a member behind one, has no HAProxy of ours.
     let present = model.state == State::Present && model.clusters.values().any(|c| c.proxy);
     let mut services = Vec::new();
-    for (name, c) in model.clusters.iter().filter(|(_, c)| c.proxy) {
-        let rendered = render_haproxy::services(templates, &layout, &c.services);
-        services.extend(found.take(Some(name), rendered).unwrap_or_default());
-        if let Some(duty) = &c.duty {
-            let word = render_haproxy::vip(templates, &layout, duty, &c.services);
-            services.extend(found.take(Some(name), word).flatten());
-        }
+    let carried: Vec<_> = model.clusters.iter().filter(|(_, c)| c.proxy).collect();
+    let rendered = computed(&carried, |(_, c)| {
+        let word = c.duty.as_ref().map(|d| render_haproxy::vip(templates, &layout, d, &c.services));
+        (render_haproxy::services(templates, &layout, &c.services), word)
+    });
+    for ((name, _), (files, word)) in carried.into_iter().zip(rendered) {
+        services.extend(found.take(Some(name), files).unwrap_or_default());
+        services.extend(word.and_then(|word| found.take(Some(name), word)).flatten());
     }
     let own =
         if present { found.take(None, render_haproxy::node(templates, &layout, &model.node)) } else { None };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Node, sessions};
@@ -147,7 +148,7 @@ pub fn through_vips(node: &Node<'_>, model: &Model, patience: Duration) -> Repor
         let mut one = model.clone();
         one.clusters.retain(|n, _| n == name);
         for c in one.clusters.values_mut() {
-            reach(c, vip.address);
+            reach(Arc::make_mut(c), vip.address);
         }
         match verify(node, &one, Some(vip.address), patience) {
             Ok(found) => results.extend(found),

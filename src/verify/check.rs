@@ -10,11 +10,11 @@ use std::time::Duration;
 use super::deadline::{Bounded, Deadline};
 use super::error::ProbeError;
 use super::http;
-use super::parallel::parallel;
 use super::tls::TlsConfig;
 use crate::error::Error;
 use crate::host::System;
 use crate::inventory::tls::TlsFiles;
+use crate::parallel::parallel;
 
 mod words;
 pub use words::parse;

@@ -10,7 +10,6 @@ pub mod error;
 pub mod http;
 pub mod judge;
 pub mod observe;
-pub mod parallel;
 pub mod patroni;
 pub mod postgres;
 pub mod stats;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pgsvc::inventory::cluster::Cluster;
+use pgsvc::parallel::parallel;
 use pgsvc::resolve::ResolvedService;
-use pgsvc::verify::parallel::parallel;
 use pgsvc::vip::duty::{self, Groups};
 use pgsvc::vip::plane::{Check, VirtualServer, plane};
 

@@ -195,7 +195,7 @@ fn line(out: &mut String, line: &str) {
 fn split(content: &str) -> Vec<Vec<&str>> {
     let mut all: Vec<Vec<&str>> = vec![Vec::new()];
     for line in content.lines() {
-        let first = line.split_whitespace().next().unwrap_or("#");
+        let first = line.split_ascii_whitespace().next().unwrap_or("#");
         if first.starts_with('#') {
             continue;
         }
@@ -212,7 +212,7 @@ fn split(content: &str) -> Vec<Vec<&str>> {
 /// A section's changing parts, its fixed text behind `fixed`; `None` where it is not surely understood.
 fn section<'a>(lines: &[&'a str], fixed: &mut String) -> Option<Section<'a>> {
     let (head, body) = lines.split_first()?;
-    let mut head = head.split_whitespace();
+    let mut head = head.split_ascii_whitespace();
     let (Some(kind @ ("frontend" | "backend" | "listen")), Some(name), None) =
         (head.next(), head.next(), head.next())
     else {
@@ -225,7 +225,7 @@ fn section<'a>(lines: &[&'a str], fixed: &mut String) -> Option<Section<'a>> {
     let mut words: Vec<&str> = Vec::new();
     for text in body {
         words.clear();
-        words.extend(text.split_whitespace());
+        words.extend(text.split_ascii_whitespace());
         match words.as_slice() {
             ["maxconn", n] if kind != "backend" && section.maxconn.is_none() => {
                 section.maxconn = Some(n.parse().ok()?);

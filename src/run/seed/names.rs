@@ -6,10 +6,10 @@ use std::net::IpAddr;
 
 use super::{AT_ONCE, PROBES};
 use crate::daemon::haproxy::config::Backend;
+use crate::parallel::parallel;
 use crate::run::{Node, kept};
 use crate::transaction::real_directory;
 use crate::verify::deadline::Deadline;
-use crate::verify::parallel::parallel;
 
 /// Every host's address, names asked all at once.
 pub fn addresses(node: &Node<'_>, backends: &[Backend], end: Deadline) -> BTreeMap<String, IpAddr> {

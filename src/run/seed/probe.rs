@@ -7,10 +7,10 @@ use super::AT_ONCE;
 use crate::daemon::haproxy::config::{Ask, Backend, Server, Step, To};
 use crate::daemon::haproxy::seed::Seen;
 use crate::inventory::tls::TlsFiles;
+use crate::parallel::parallel;
 use crate::run::Node;
 use crate::verify::deadline::Deadline;
 use crate::verify::error::ProbeError;
-use crate::verify::parallel::parallel;
 use crate::verify::patroni::{self, Api};
 use crate::verify::tls::TlsConfig;
 

@@ -55,7 +55,7 @@ fn what_is_misspelt_is_refused_with_what_was_meant() {
         ("tcp://a:1 --or", "--or: nothing is asked"),
         ("--or tcp://a:1", "--or: has no need before it"),
         ("tcp://a:1 --unles tcp://b:1", "--unles: is not known; did you mean --unless?"),
-        ("tcp://a:1 -x", "-x: is not known; options: --unless, --or, --ca, --within"),
+        ("tcp://a:1 -x", "-x: is not known; options: --unless, --or, --ca, --cert, --within"),
         ("tcp://a:1 --or=2", "--or: is not known; did you mean --or?"),
         ("tcp://a:1 --unless", "--unless: lacks its value; --unless NEED,NEED"),
         ("tcp://a:1 --within", "--within: lacks its value; --within MILLISECONDS, 1 to 60000"),

@@ -10,11 +10,11 @@ use super::{Depth, Look, PROBE, Target};
 use crate::host::System;
 use crate::inventory::cluster::Cluster;
 use crate::inventory::member::Member;
+use crate::parallel::parallel;
 use crate::resolve::{ResolvedService, Server};
 use crate::verify::deadline::Deadline;
 use crate::verify::error::ProbeError;
 use crate::verify::judge::{Contact, MemberState, Who};
-use crate::verify::parallel::parallel;
 use crate::verify::patroni::{self, Api, ClusterView, MemberHealth};
 use crate::verify::tls::TlsConfig;
 

@@ -7,10 +7,10 @@ use super::contact::contact;
 use super::members::Seen;
 use super::{Look, PROBE, Target};
 use crate::inventory::cluster::Cluster;
+use crate::parallel::parallel;
 use crate::resolve::{ResolvedService, Server, Tier};
 use crate::verify::deadline::Deadline;
 use crate::verify::judge::{Candidate, Contact, Evidence, PortResult, View, enough, judge, judge_empty};
-use crate::verify::parallel::parallel;
 use crate::verify::stats::{self, Kind, ProxyRow, Via};
 
 /// Services at the same time.

@@ -6,8 +6,8 @@ use super::members::{MEMBERS, api, resolve};
 use super::{Look, PROBE};
 use crate::inventory::cluster::Cluster;
 use crate::inventory::member::Member;
+use crate::parallel::parallel;
 use crate::verify::deadline::Deadline;
-use crate::verify::parallel::parallel;
 use crate::verify::patroni::{self, MemberHealth};
 use crate::verify::stray::{Roles, live};
 

@@ -1,4 +1,4 @@
-//! Many waits at once, in a bounded number of threads. Knows nothing of what is waited for.
+//! Many waits at once, or much to compute, in a bounded number of threads. Knows nothing of what is done.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,6 +27,17 @@ pub fn parallel<T: Sync, R: Send>(items: &[T], limit: usize, f: impl Fn(&T) -> R
     let mut results = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     results.sort_by_key(|(i, _)| *i);
     results.into_iter().map(|(_, r)| r).collect()
+}
+
+/// Threads for what only computes: asking how many cores there are would be a look at the machine, and more threads than
+/// cores cost nothing that shows.
+const CORES: usize = 4;
+/// So many items are computed sooner than a thread is there.
+const FEW: usize = 32;
+
+/// `f` of every item, where it is the processor that takes the time; the results in the order of the items.
+pub fn computed<T: Sync, R: Send>(items: &[T], f: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    parallel(items, if items.len() < FEW { 1 } else { CORES }, f)
 }
 
 fn take<'a, T>(next: &AtomicUsize, items: &'a [T]) -> Option<(usize, &'a T)> {
