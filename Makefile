@@ -33,8 +33,13 @@ demo: build ## the main job on a real three-node cluster: play, verified ports, 
 demo-stop: ## ends the demo's cluster
 	lab/lab down
 
-test: tools build lint unit size instructions ansible-test cluster-test molecule-test ## everything CI runs
+test: tools build lint unit size instructions ansible-test cluster-test ## every test, but for whole machines
 	@echo "all tests passed"
+
+.PHONY: slow
+# What takes longer than a developer waits for.
+slow: molecule-test deny ## what CI runs beside test: two scenarios of molecule, dependencies, seconds of every fuzz target
+	FUZZ_SECONDS=5 fuzz/run
 
 lint: rust ## format and clippy, warnings are errors
 	cargo fmt --check
@@ -128,7 +133,7 @@ deny: rust ## the dependencies: licences, bans, duplicates, sources; advisories 
 	tests/deny
 
 .PHONY: fuzz
-fuzz: rust ## hostile bytes to every reader, with coverage (FUZZ_SECONDS=20 for each; needs a nightly compiler)
+fuzz: rust ## hostile bytes to every reader, with coverage (FUZZ_SECONDS=20 for each; with FUZZ_SANITIZER=address a nightly compiler)
 	fuzz/run
 
 drill: build ## a switchover and a killed primary on the demo's cluster, as clients see them
