@@ -100,10 +100,9 @@ fn proxies(duty: &Duty, s: &ResolvedService, place: &str) -> Result<Vec<RealServ
         );
         return Err(Error::new(place, what).hint("use src_ip: \"*\", or lb_kind: DR").into());
     }
-    let mut checks = vec![Check::Http { port: duty.vip.check_port, ssl: false, path: "/".into(), code: 200 }];
-    if anywhere {
-        checks.push(Check::Tcp { port: s.port() });
-    }
+    // Not the service's own port: HAProxy would open a session of PostgreSQL's for each of the directors' checks, a dozen new
+    // processes a second that end at once. It binds all of its ports or does not run.
+    let checks = vec![Check::Http { port: duty.vip.check_port, ssl: false, path: "/".into(), code: 200 }];
     let mut errors = Errors::default();
     let real = |p: &super::Peer| RealServer {
         name: p.host.clone(),
