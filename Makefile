@@ -38,7 +38,7 @@ test: tools build lint unit size instructions ansible-test cluster-test ## every
 
 .PHONY: slow
 # What takes longer than a developer waits for.
-slow: molecule-test deny ## what CI runs beside test: two scenarios of molecule, dependencies, seconds of every fuzz target
+slow: molecule-test deny ## what CI runs beside test: three scenarios of molecule, dependencies, seconds of every fuzz target
 	FUZZ_SECONDS=5 fuzz/run
 
 lint: rust ## format and clippy, warnings are errors
@@ -73,7 +73,7 @@ molecule: build ## all molecule scenarios on virtual machines, with their times 
 
 # Containers, but for the directors: machines with a kernel of their own take several times as long.
 molecule-test: build
-	PGSVC_MACHINES=container molecule/run default vip
+	PGSVC_MACHINES=container molecule/run default vip nat
 
 bench-converge: build ## the play beside a role with upstream's steps, on the same nodes
 	lab/lab install
