@@ -222,14 +222,15 @@ fn haproxy_nodes_are_led_to_on_the_services_own_port() {
 }
 
 #[test]
-fn a_service_on_the_vip_alone_is_led_to_by_dr_only() {
+fn a_service_on_the_vip_alone_is_not_asked_on_another_address() {
     let service = |ip: &str| json!([{"name": "x", "src_ip": ip, "src_port": 5440, "selector": "[]"}]);
     let over = |ip: &str, kind: &str| {
         nat(
             &json!({"vip_to": "haproxy", "lb_kind": kind, "pg_service_provider": "lbs", "pg_services": service(ip)}),
         )
     };
-    assert_eq!(planned(&case(over("vip", "DR"))).unwrap().len(), 1);
+    let all = planned(&case(over("vip", "DR"))).unwrap();
+    assert!(matches!(all[0].real[0].checks[..], [Check::Http { .. }]), "{:?}", all[0].real[0].checks);
     let said = planned(&case(over("vip", "NAT"))).unwrap_err();
     assert!(said.contains("listens on the VIP only") && said.contains("src_ip: \"*\""), "{said}");
     // Elsewhere than on the VIP: not reached through it.
