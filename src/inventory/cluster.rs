@@ -126,7 +126,7 @@ pub fn read(
     let address = address(errors, name, &shared, &services);
     let virtual_ip = vip::parse(name, &shared, errors);
     let provider = value::given(shared.get("pg_service_provider")).and_then(|v| value::text("", v).ok());
-    let patroni_tls = TlsFiles::parse(errors, name, |n| shared.get(n));
+    let patroni_tls = TlsFiles::parse(errors, name, &shared);
     Some(Cluster {
         name: name.to_owned(),
         members,

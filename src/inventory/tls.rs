@@ -3,11 +3,9 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use super::Vars;
 use crate::error::{Error, Errors};
 use crate::value;
-
-/// The variables, in the order of the fields.
-pub const NAMES: [&str; 2] = ["patroni_ca_file", "patroni_cert_file"];
 
 /// Whom to trust and who to be. Patroni manual, YAML configuration, `restapi`: `cafile`, `verify_client`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -20,8 +18,9 @@ pub struct TlsFiles {
 
 impl TlsFiles {
     /// The variables of a cluster; `errors` gets what is no absolute path that may stand unquoted in a configuration.
-    pub fn parse<'v>(errors: &mut Errors, cluster: &str, get: impl Fn(&str) -> Option<&'v Value>) -> Self {
-        let [ca, cert] = NAMES.map(|name| path(errors, cluster, name, value::given(get(name))?));
+    pub fn parse(errors: &mut Errors, cluster: &str, shared: &Vars) -> Self {
+        let mut path = |name| path(errors, cluster, name, value::given(shared.get(name))?);
+        let (ca, cert) = (path("patroni_ca_file"), path("patroni_cert_file"));
         Self { ca, cert }
     }
 

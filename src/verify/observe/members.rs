@@ -280,7 +280,7 @@ pub(super) fn api(
     let tls = match (ssl, l.tls.get(&c.patroni_tls)) {
         (false, _) => None,
         (true, Some(config)) => Some(config.clone()?),
-        (true, None) => Some(TlsConfig::insecure(None).map_err(|e| e.to_string())?),
+        (true, None) => Some(TlsConfig::from_files(l.sys, &c.patroni_tls).map_err(|e| e.to_string())?),
     };
     Ok(Api { addr: SocketAddr::new(ip, port), host: m.address.clone(), tls })
 }

@@ -97,13 +97,13 @@ pub(super) fn of(s: &ResolvedService, m: &Server, within: u32) -> Result<Vec<Che
     let active = s.tier(Tier::Active).into_iter().filter(|(o, _)| o.weight > 0 && o.instance != m.instance);
     let others: Vec<String> = active.map(|(o, when)| words(o, &s.needs(o, when)).join(",")).collect();
     let (first, backup) = (needs(Tier::Active), needs(Tier::Backup));
-    let verified =
+    let by_files =
         !s.tls.is_empty() && first.iter().flatten().any(|n| matches!(n, Need::Http { ssl: true, .. }));
     let guarded = s.guarded && !others.is_empty();
     if let Some(own) = &first
         && backup.is_none()
         && !guarded
-        && !verified
+        && !by_files
     {
         return native(m, own);
     }
