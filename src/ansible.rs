@@ -10,7 +10,7 @@ use crate::daemon::Paths;
 use crate::error::{Error, Errors};
 use crate::host::System;
 use crate::host::real::RealSystem;
-use crate::inventory::Vars;
+use crate::inventory::Args;
 use crate::report::Report;
 use crate::request;
 use crate::run::{self, Node};
@@ -56,7 +56,7 @@ pub fn run(bytes: &[u8]) -> Value {
     secrets.fold(result, scrub)
 }
 
-fn parse(bytes: &[u8]) -> Result<Vars, Errors> {
+fn parse(bytes: &[u8]) -> Result<Args, Errors> {
     if bytes.len() > MOST {
         return Err(Error::new("arguments", format!("are {} bytes long", bytes.len()))
             .hint(format!("at most {MOST}"))
@@ -71,7 +71,7 @@ fn parse(bytes: &[u8]) -> Result<Vars, Errors> {
     }
 }
 
-fn execute(args: &Vars) -> Result<Value, Errors> {
+fn execute(args: &Args) -> Result<Value, Errors> {
     let request = request::from_arguments(args)?;
     let flag = |name: &str| args.get(name).and_then(|v| value::boolean(name, v).ok()).unwrap_or(false);
     let (diff, absent) = (flag("_ansible_diff"), request.state == request::State::Absent);

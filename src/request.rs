@@ -10,8 +10,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::Errors;
-use crate::inventory::Vars;
 use crate::inventory::cluster::{Cluster, Overrides};
+use crate::inventory::{Args, Vars};
 use crate::resolve::ResolvedService;
 use crate::settings::{self, NodeSettings, OPTIONS, Options};
 use crate::value;
@@ -119,13 +119,13 @@ fn by_cluster(hosts: &[(String, Vars)]) -> BTreeMap<String, Vec<(&str, &Vars)>> 
 }
 
 /// Options said by a task or flags, over those of the node's variables.
-fn merged_options(node: &str, node_vars: &Vars, own: &Vars, errors: &mut Errors) -> Options {
+fn merged_options(node: &str, node_vars: &Vars, own: &Args, errors: &mut Errors) -> Options {
     let mut merged = Vars::new();
     for name in OPTIONS {
         let said =
             value::given(own.get(name)).or_else(|| value::given(node_vars.get(&format!("pgsvc_{name}"))));
         if let Some(v) = said {
-            merged.insert(name.to_owned(), v.clone());
+            merged.insert(name, v.clone());
         }
     }
     settings::options(&format!("node '{node}'"), &merged, "", errors)

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use jmespath::{Context, Expression, Rcvar, Runtime, Variable};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 mod text;
 use text::{column, only_named_variables, refuse_traps, rewrite_literals, unknown_function};
@@ -78,9 +78,12 @@ pub struct Candidate(BTreeMap<String, Rcvar>);
 
 impl Candidate {
     /// A member with those of its variables that `keep` names.
-    pub fn new(vars: &Map<String, Value>, keep: impl Fn(&str) -> bool) -> Self {
-        let kept = vars.iter().filter(|(k, _)| keep(k));
-        Self(kept.map(|(k, v)| (k.clone(), Rcvar::new(variable(v)))).collect())
+    pub fn new<'v>(
+        vars: impl IntoIterator<Item = (&'v str, &'v Value)>,
+        keep: impl Fn(&str) -> bool,
+    ) -> Self {
+        let kept = vars.into_iter().filter(|(k, _)| keep(k));
+        Self(kept.map(|(k, v)| (k.to_owned(), Rcvar::new(variable(v)))).collect())
     }
 
     /// The same with one variable set.

@@ -106,7 +106,9 @@ fn compare(fixture: &str) {
         let vars = list["_meta"]["hostvars"].get(name).cloned().unwrap_or_else(|| Value::Object(Map::new()));
         for inventory in [&ours, &piped] {
             let host = host(inventory, name);
-            for key in host.vars.keys().chain(vars.as_object().into_iter().flat_map(Map::keys)) {
+            for key in
+                host.vars.keys().chain(vars.as_object().into_iter().flat_map(Map::keys).map(String::as_str))
+            {
                 assert_eq!(host.vars.get(key), vars.get(key), "{fixture}: {key} of {name}");
             }
             assert_eq!(

@@ -18,9 +18,9 @@ use pgsvc::resolve::{self, RoleSource};
 use pgsvc::transaction::Daemon;
 use pgsvc::vip::duty::{self, Groups};
 use pgsvc::vip::plane::plane;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-fn vars(of: &Value) -> Vars {
+fn vars(of: &Value) -> Map<String, Value> {
     of.as_object().unwrap().clone()
 }
 
@@ -42,12 +42,12 @@ fn rendered(members: u64, over: &Value, node: &str) -> (Option<RenderedFile>, Op
             "vip_address": ip(9)}),
         );
         m.extend(vars(over));
-        (format!("db{seq}"), m)
+        (format!("db{seq}"), m.into())
     };
     let hosts: Vec<(String, Vars)> = (1..=members).map(member).collect();
     let view: Vec<_> = hosts.iter().map(|(n, v)| (n.as_str(), v)).collect();
     let cluster = build("pg-test", &view, &Overrides::default()).unwrap_or_else(|e| panic!("{e}"));
-    let host = |name: &str, n: u64| (name.to_owned(), vars(&json!({"ansible_host": ip(n)})));
+    let host = |name: &str, n: u64| (name.to_owned(), vars(&json!({"ansible_host": ip(n)})).into());
     let groups = Groups::from([
         ("lvs".into(), vec![host("lvs1", 2), host("lvs2", 3)]),
         ("lbs".into(), vec![host("lb1", 6), host("lb2", 7)]),

@@ -125,7 +125,7 @@ impl Node {
         let (templates, layout) = (Templates::new(&BTreeMap::new()).unwrap(), self.layout());
         let (duty, services) = self.model(weights);
         let vars = json!({"haproxy_exporter_port": self.stats, "haproxy_auth_enabled": false});
-        let settings = pgsvc::settings::node("n", vars.as_object().unwrap(), &mut Errors::default());
+        let settings = pgsvc::settings::node("n", &vars.as_object().unwrap().into(), &mut Errors::default());
         let mut files = haproxy::services(&templates, &layout, &services).unwrap();
         files.extend(haproxy::vip(&templates, &layout, &duty, &services).unwrap().filter(|_| with_word));
         for f in &mut files {

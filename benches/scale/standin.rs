@@ -1,6 +1,7 @@
 //! A thousand clusters that answer: Patroni, PostgreSQL and pooler of every member, and a load balancer's ports, all of one
 //! process in a network namespace where 10.0.0.0/8 is its own. Which member a connection is for, its own address says;
-//! which one a port leads to, the port does (benches/scale/inventory.py has the order). Only for benches/scale/ports.py.
+//! which one a port leads to, the port does (benches/scale/inventory.py has the order). For benches/scale/ports.py and
+//! benches/peers/run.
 //!
 //!   standin CLUSTERS PASSWORD SLOW_CLUSTER SLOW_MS     an empty password: nobody is asked for one; prints "ready"
 
@@ -57,7 +58,13 @@ fn main() -> io::Result<()> {
         let (world, receive) = (Arc::clone(&world), Arc::clone(&receive));
         std::thread::spawn(move || {
             while let Some(stream) = next(&receive) {
-                answer(&world, stream)
+                if speaks(&stream) {
+                    answer(&world, stream)
+                } else {
+                    // A watch's connection, on which nothing is ever said, takes nobody's turn.
+                    let world = Arc::clone(&world);
+                    std::thread::spawn(move || answer(&world, stream));
+                }
             }
         });
     }
@@ -82,6 +89,11 @@ fn main() -> io::Result<()> {
 
 fn next(receive: &Mutex<Receiver<TcpStream>>) -> Option<TcpStream> {
     receive.lock().ok()?.recv().ok()
+}
+
+fn speaks(stream: &TcpStream) -> bool {
+    let mut one = [PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
+    poll(&mut one, PollTimeout::from(100_u8)).is_ok_and(|n| n > 0)
 }
 
 /// A member by its number among all, from 0.
@@ -123,7 +135,7 @@ fn answer(world: &World, mut stream: TcpStream) {
     let Ok(at) = stream.local_addr() else { return };
     let (k, sql) = world.reached(at);
     let slow = k == world.slow * MEMBERS + 1;
-    stream.set_read_timeout(Some(Duration::from_secs(20))).ok();
+    stream.set_read_timeout(Some(Duration::from_secs(120))).ok();
     stream.set_nodelay(true).ok();
     if slow {
         std::thread::sleep(world.delay);

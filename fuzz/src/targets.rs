@@ -15,7 +15,7 @@ use pgsvc::daemon::{self, Paths};
 use pgsvc::explain::{Drawing, connect, dot, matrix, mermaid, svg};
 use pgsvc::host::Output;
 use pgsvc::host::fake::{FakeFile, FakeSystem};
-use pgsvc::inventory::{self, Inventory, Source, Vars, cluster, yaml};
+use pgsvc::inventory::{self, Args, Inventory, Source, cluster, yaml};
 use pgsvc::plan::RenderedFile;
 use pgsvc::render::{BUILT_IN, haproxy::shape};
 use pgsvc::request::{self, Identity, Model, Request};
@@ -30,7 +30,7 @@ use pgsvc::verify::postgres::{self, Login, TlsMode, Write};
 use pgsvc::verify::stray::parse_ss;
 use pgsvc::verify::{check, http, stats, vip};
 use pgsvc::{lint, metrics};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// A target's name, which is that of its directory in `corpus`, and what is done with the bytes.
 pub type Named = (&'static str, fn(&[u8]));
@@ -97,7 +97,8 @@ pub fn selector(bytes: &[u8]) {
     let (_, _) = (selector::identifiers(&text), selector::variables(&text));
     let (_, _) = (selector::truths(&text), selector::needs_all_variables(&text));
     let Ok(compiled) = Selector::compile(&text) else { return };
-    if let Ok(found) = compiled.select(&members.iter().map(|m| Candidate::new(m, |_| true)).collect()) {
+    let one = |m: &Map<String, Value>| Candidate::new(m.iter().map(|(k, v)| (k.as_str(), v)), |_| true);
+    if let Ok(found) = compiled.select(&members.iter().map(one).collect()) {
         assert!(found.iter().all(|m| m.cluster == "pg-test" && (1..=3).contains(&m.seq)), "{found:?}");
     }
 }
@@ -249,7 +250,7 @@ pub fn kept(bytes: &[u8]) {
         put(&sys, "/var/lib/pgsvc/clusters/pg-test.json", bytes);
         put(&sys, "/var/lib/pgsvc/clusters/@node.json", other);
         let node = Node { sys: &sys, paths: Paths::default(), rooted: true };
-        let Ok(request) = run::kept::load(&node, &[], &Vars::new()) else { continue };
+        let Ok(request) = run::kept::load(&node, &[], &Args::new()) else { continue };
         if let Ok(model) = request::model(plain(request)) {
             drop(rendered(&model, false));
         }
@@ -281,7 +282,7 @@ fn whole(inventory: Option<Inventory>) {
     let found = lint::lint(&inventory, &names, None);
     drop((lint::human::lines(&found, true), lint::sarif::sarif(&found, "hosts.yml")));
     let request =
-        request::from_inventory(inventory, None, &Identity::default(), &names, &Vars::new()).map(plain);
+        request::from_inventory(inventory, None, &Identity::default(), &names, &Args::new()).map(plain);
     let Ok(request) = request else { return };
     let groups = request.groups.clone();
     let Ok(model) = request::model_apart(request) else { return };

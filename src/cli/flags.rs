@@ -7,11 +7,11 @@ use serde_json::Value;
 use super::args::{Consent, LoginArgs, Source};
 use crate::error::Error;
 use crate::host::System;
-use crate::inventory::Vars;
+use crate::inventory::Args;
 
 /// Flags as options, in the module arguments' words.
 #[derive(Default)]
-pub struct Flags(pub Vars);
+pub struct Flags(pub Args);
 
 impl Flags {
     pub fn text(&mut self, name: &str, v: Option<impl Into<Value>>) {

@@ -9,7 +9,7 @@ use super::{FAILED, GOOD, PORT_WRONG, node, out};
 use crate::error::{Error, Errors};
 use crate::host::System;
 use crate::host::real::RealSystem;
-use crate::inventory::Vars;
+use crate::inventory::{Args, Vars};
 use crate::metrics;
 use crate::report::Report;
 use crate::request::{self, Request};
@@ -52,7 +52,7 @@ pub fn run(a: &VerifyArgs) -> Result<u8, Errors> {
 }
 
 /// The request, the address of another machine's ports, and the flags that went into it.
-pub(super) fn request(sys: &RealSystem, a: &VerifyArgs) -> Result<(Request, Option<IpAddr>, Vars), Errors> {
+pub(super) fn request(sys: &RealSystem, a: &VerifyArgs) -> Result<(Request, Option<IpAddr>, Args), Errors> {
     let mut flags = Flags::default();
     flags.source(&a.source);
     flags.login(&a.login, sys)?;

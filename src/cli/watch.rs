@@ -13,7 +13,7 @@ use super::{GOOD, node, out, ports};
 use crate::error::{Error, Errors};
 use crate::host::System;
 use crate::host::real::RealSystem;
-use crate::inventory::Vars;
+use crate::inventory::Args;
 use crate::report::Report;
 use crate::request::{self, Model};
 use crate::run;
@@ -118,7 +118,7 @@ struct Looker {
     remote: Option<IpAddr>,
     interval: Duration,
     /// What the node keeps is read again with these; `None`: an inventory was named, and is what it was.
-    kept: Option<(Vec<String>, Vars)>,
+    kept: Option<(Vec<String>, Args)>,
     loaded: Duration,
 }
 

@@ -31,6 +31,7 @@ pub fn unit(paths: &Paths) -> String {
          CPUQuota=20%\n\
          MemoryMax=256M\n\
          TasksMax=160\n\
+         LimitNOFILE=16384\n\
          OOMScoreAdjust=200\n\
          ProtectSystem=strict\n\
          ReadWritePaths=-{state}\n\

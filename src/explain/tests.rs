@@ -10,7 +10,7 @@ fn cluster(shared: Value) -> ResolvedCluster {
     let one = |(i, role): (usize, &str)| {
         let mut vars = json!({"pg_cluster": "pg-test", "pg_seq": i + 1, "pg_role": role});
         vars.as_object_mut().unwrap().extend(shared.as_object().unwrap().clone());
-        (format!("10.0.0.{}", i + 1), vars.as_object().unwrap().clone())
+        (format!("10.0.0.{}", i + 1), vars.as_object().unwrap().into())
     };
     let hosts: Vec<_> = ["primary", "replica", "offline"].into_iter().enumerate().map(one).collect();
     let view: Vec<_> = hosts.iter().map(|(n, v)| (n.as_str(), v)).collect();
@@ -212,7 +212,7 @@ fn a_client_goes_to_the_vip_where_there_is_one_and_else_to_every_load_balancer()
     assert_eq!(way(&c, "replica", &none)[0].dsn("db"), "host=fd00::9 port=5434 dbname=db");
     assert_eq!(way(&c, "own", &none)[0].url("db"), "postgres://10.0.0.77:5440/db", "it listens nowhere else");
     let c = cluster(json!({"pg_service_provider": "lb"}));
-    let vars = json!({"ansible_host": "10.0.0.21"}).as_object().unwrap().clone();
+    let vars = json!({"ansible_host": "10.0.0.21"}).as_object().unwrap().into();
     let lb = Groups::from([(
         "lb".to_owned(),
         vec![("lb1".to_owned(), vars), ("lb2".to_owned(), Default::default())],

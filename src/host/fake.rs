@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::{Command, Kind, Lock, Output, Signal, Stat, Stream, System};
+use super::{Command, Kind, Lock, Output, Signal, Stat, Stream, System, Woken};
 
 /// A file with all that must survive a transaction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct State {
     pub clock: Duration,
     /// When somebody ends this process.
     pub ends: Option<Duration>,
+    /// Peers that close every connection of this moment, which the next pause notices.
+    pub hung_up: BTreeSet<SocketAddr>,
     pub taken: BTreeMap<SocketAddr, io::ErrorKind>,
     locked: BTreeSet<PathBuf>,
 }
@@ -114,7 +116,7 @@ impl FakeSystem {
 }
 
 /// A connection whose peer has said all already.
-struct Peered(io::Cursor<Vec<u8>>);
+struct Peered(io::Cursor<Vec<u8>>, SocketAddr);
 
 impl io::Read for Peered {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -136,7 +138,7 @@ impl Stream for Peered {
         Ok(())
     }
     fn peer(&self) -> Option<SocketAddr> {
-        None
+        Some(self.1)
     }
 }
 
@@ -277,7 +279,7 @@ impl System for FakeSystem {
     }
 
     fn connect(&self, addr: SocketAddr, _: Duration) -> io::Result<Box<dyn Stream>> {
-        Ok(Box::new(Peered(io::Cursor::new((self.peers)(addr)?))))
+        Ok(Box::new(Peered(io::Cursor::new((self.peers)(addr)?), addr)))
     }
     fn ask_unix(&self, path: &Path, request: &[u8], _: Duration) -> io::Result<Vec<u8>> {
         (self.answers)(path, request)
@@ -315,9 +317,12 @@ impl System for FakeSystem {
         let mut state = self.state();
         state.clock = state.clock.saturating_add(time);
     }
-    fn pause(&self, time: Duration) -> bool {
+    fn pause_on(&self, time: Duration, wires: &[&dyn Stream]) -> Woken {
         self.sleep(time);
-        let state = self.state();
-        state.ends.is_some_and(|at| state.clock >= at)
+        let mut state = self.state();
+        let here = |wire: &&dyn Stream| wire.peer().is_some_and(|peer| state.hung_up.contains(&peer));
+        let spoke = wires.iter().enumerate().filter(|(_, w)| here(w)).map(|(n, _)| n).collect();
+        state.hung_up.clear();
+        Woken { signalled: state.ends.is_some_and(|at| state.clock >= at), spoke }
     }
 }

@@ -7,6 +7,7 @@ pub mod real;
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -59,6 +60,19 @@ pub trait Stream: Read + Write + Send {
     fn set_timeout(&mut self, timeout: Duration) -> io::Result<()>;
     /// The local and the peer's address, where the transport has them.
     fn peer(&self) -> Option<SocketAddr>;
+    /// What `System::pause_on` waits for, where the transport has one.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// What a pause ended with; neither: its time was over.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Woken {
+    /// SIGTERM or SIGINT came.
+    pub signalled: bool,
+    /// The connections, by number, that ended or that something can be read from.
+    pub spoke: Vec<usize>,
 }
 
 /// The node. Paths are absolute paths of the node; an implementation may place them below another root.
@@ -145,8 +159,12 @@ pub trait System: Sync {
     fn sleep(&self, time: Duration);
     /// Sleeps, but for SIGTERM and SIGINT, which from the first call on end nothing by themselves: whether one came.
     fn pause(&self, time: Duration) -> bool {
+        self.pause_on(time, &[]).signalled
+    }
+    /// As `pause`, and over as soon as one of these connections ends or is spoken on.
+    fn pause_on(&self, time: Duration, _: &[&dyn Stream]) -> Woken {
         self.sleep(time);
-        false
+        Woken::default()
     }
 }
 

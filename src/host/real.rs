@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Command, Lock, Output, Signal, Stat, Stream, System};
+use super::{Command, Lock, Output, Signal, Stat, Stream, System, Woken};
 
 /// The node this process runs on; files lie below `root` where one is given, everything else is the node's own.
 #[derive(Debug)]
@@ -141,10 +141,10 @@ impl System for RealSystem {
     fn sleep(&self, time: Duration) {
         std::thread::sleep(time);
     }
-    fn pause(&self, time: Duration) -> bool {
-        process::pause(time).unwrap_or_else(|_| {
+    fn pause_on(&self, time: Duration, wires: &[&dyn Stream]) -> Woken {
+        process::pause(time, wires).unwrap_or_else(|_| {
             std::thread::sleep(time);
-            false
+            Woken::default()
         })
     }
 }

@@ -194,7 +194,7 @@ pub fn shared(errors: &mut Errors, cluster: &str, hosts: &[&(&str, &Vars)]) -> V
                         .hint("set it once, for the cluster's group"),
                 );
             }
-            found.insert(name.to_owned(), v);
+            found.insert(name, v);
         }
     }
     found
@@ -204,7 +204,7 @@ pub fn shared(errors: &mut Errors, cluster: &str, hosts: &[&(&str, &Vars)]) -> V
 fn same(hosts: &[&(&str, &Vars)], name: &str) -> Option<Option<Value>> {
     let (first, rest) = hosts.split_first()?;
     let raw = first.1.get(name);
-    if rest.iter().any(|(_, vars)| vars.get(name) != raw) {
+    if rest.iter().any(|(_, vars)| !vars.shares(first.1, name) && vars.get(name) != raw) {
         return None;
     }
     Some(needed(first.1, name, first.0).ok()?.filter(|v| !v.is_null()))

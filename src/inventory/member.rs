@@ -102,7 +102,7 @@ pub fn parse(host: &str, vars: &Vars, lists: bool) -> Result<Member, Errors> {
         pg_exporter_port,
         patroni_ssl,
         weight,
-        vars: vars.iter().map(|(k, v)| (k.clone(), if known(k) { v.clone() } else { Value::Null })).collect(),
+        vars: vars.emptied(known),
     };
     normalise(&mut member, offline);
     reader.errors.finish(member)
@@ -127,11 +127,11 @@ fn normalise(member: &mut Member, offline_query: bool) {
         ("pg_weight", member.weight.map_or(Value::Null, Value::from)),
     ];
     for (name, v) in typed {
-        member.vars.insert(name.into(), v);
+        member.vars.insert(name, v);
     }
     for (name, v) in present {
-        if let Some(slot) = member.vars.get_mut(name) {
-            *slot = v;
+        if member.vars.contains_key(name) {
+            member.vars.insert(name, v);
         }
     }
 }
@@ -236,7 +236,7 @@ mod tests {
     use serde_json::json;
 
     fn with(host: &str, cluster: &str) -> Result<Member, Errors> {
-        parse(host, json!({"pg_cluster": cluster, "pg_seq": 1}).as_object().unwrap(), true)
+        parse(host, &json!({"pg_cluster": cluster, "pg_seq": 1}).as_object().unwrap().into(), true)
     }
 
     #[test]

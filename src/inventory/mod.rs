@@ -5,22 +5,19 @@ pub mod cluster;
 pub mod member;
 mod needed;
 pub mod tls;
+mod vars;
 pub mod yaml;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::Value;
 
 pub use ansible::{Source, from_bytes, load};
 pub use needed::needed;
+pub use vars::{Var, Vars};
 
-/// The variables of a host, merged with Ansible's precedence.
-///
-/// A vaulted value is `{"__ansible_vault": "…"}` and an unsafe one `{"__ansible_unsafe": "…"}`, as
-/// `ansible-inventory --list` writes them; a Jinja expression is the string it was written as.
-pub type Vars = serde_json::Map<String, Value>;
+/// Module arguments, or flags in their words: a JSON object.
+pub type Args = serde_json::Map<String, serde_json::Value>;
 
 /// Where something was written. Line and column count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -44,14 +41,9 @@ pub struct Host {
     pub vars: Vars,
     /// All groups the host is in, parents included, `all` left out; sorted.
     pub groups: Vec<String>,
-    /// Where each top-level variable that won was written, where that is known.
-    pub places: BTreeMap<String, Place>,
-    /// Where what is inside of some of them was written, by variable.
-    #[serde(skip)]
-    pub inner: BTreeMap<String, Arc<Inner>>,
 }
 
-/// Places inside a variable, by path: `[1].selector`. Hosts that have the variable from one place share them.
+/// Places inside a variable, by path: `[1].selector`.
 pub type Inner = BTreeMap<String, Place>;
 
 /// The variables whose inside has places.
@@ -65,7 +57,8 @@ impl Host {
     pub fn place(&self, path: &str) -> Option<&Place> {
         let end = path.find('[').unwrap_or(path.len());
         let (name, mut rest) = path.split_at_checked(end)?;
-        if let Some(inner) = self.inner.get(name) {
+        let var = self.vars.var(name)?;
+        if let Some(inner) = &var.inner {
             while !rest.is_empty() {
                 if let Some(place) = inner.get(rest) {
                     return Some(place);
@@ -73,7 +66,13 @@ impl Host {
                 rest = rest.get(..rest.rfind(['.', '[']).unwrap_or(0)).unwrap_or_default();
             }
         }
-        self.places.get(name)
+        var.place.as_ref()
+    }
+
+    /// Places inside a variable, where they are known.
+    #[must_use]
+    pub fn inner(&self, name: &str) -> Option<&Inner> {
+        self.vars.var(name)?.inner.as_ref()
     }
 }
 

@@ -11,7 +11,7 @@ pub fn of_entry(c: &ClusterView<'_>, e: &Listed, fields: &[&str]) -> Option<Plac
     let (variable, index) = e.from?;
     let host = c.hosts.iter().find(|h| h.vars.contains_key(variable))?;
     let has = |field: &&&str| {
-        let inner = host.inner.get(variable);
+        let inner = host.inner(variable);
         inner.is_some_and(|i| i.contains_key(&format!("[{index}].{field}")))
     };
     let path = match fields.iter().find(has) {
@@ -77,7 +77,7 @@ fn of_cluster<'w>(
 }
 
 fn of_host<'w>(host: &Host, mut words: impl Iterator<Item = &'w str>) -> Option<Place> {
-    words.find_map(|w| host.place(w)).or_else(|| host.places.get("pg_cluster")).cloned()
+    words.find_map(|w| host.place(w)).or_else(|| host.place("pg_cluster")).cloned()
 }
 
 /// `service 'x' of …` → (`service`, `x`).

@@ -3,6 +3,7 @@
 
 pub mod haproxy;
 pub mod keepalived;
+mod lines;
 pub mod view;
 
 use std::collections::BTreeMap;
@@ -70,6 +71,7 @@ impl Templates {
         let mut engine = Handlebars::new();
         engine.set_strict_mode(true);
         engine.register_escape_fn(handlebars::no_escape);
+        engine.register_helper("lines", Box::new(lines::Lines));
         let known = BUILT_IN.map(|(name, _)| name);
         for name in own.keys().filter(|n| n.ends_with(".hbs") && !known.contains(&n.as_str())) {
             let error = Error::new(format!("template {name}"), "is not known");

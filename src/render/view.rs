@@ -34,14 +34,8 @@ pub struct BackendView {
     /// The health check's lines; empty where the servers track others.
     pub check: Vec<String>,
     pub default_server: String,
-    pub servers: Vec<ServerView>,
-}
-
-#[derive(Debug, Serialize)]
-pub struct ServerView {
-    pub name: String,
-    pub address: String,
-    pub options: String,
+    /// What follows the keyword `server`: name, address and options.
+    pub servers: Vec<String>,
 }
 
 /// What must hold for a member beside the service's own check. Members of one backend share one check, so members of
@@ -131,15 +125,14 @@ fn tier_backends(s: &ResolvedService, name: &str, members: &[(&Server, When, boo
     } else {
         ""
     };
-    let backend =
-        |name: String, check: Vec<String>, servers: Vec<ServerView>, all_backups: bool| BackendView {
-            name,
-            balance: s.balance.clone(),
-            all_backups,
-            check,
-            default_server: format!("{}{resolves}", s.options.line()).trim().to_owned(),
-            servers,
-        };
+    let backend = |name: String, check: Vec<String>, servers: Vec<String>, all_backups: bool| BackendView {
+        name,
+        balance: s.balance.clone(),
+        all_backups,
+        check,
+        default_server: format!("{}{resolves}", s.options.line()).trim().to_owned(),
+        servers,
+    };
     let any_backup = members.iter().any(|(_, _, b)| *b);
     if let [one] = profiles.as_slice() {
         let servers = members.iter().map(|(m, _, b)| server(m, &check_options(s, m), *b)).collect();
@@ -212,11 +205,11 @@ fn verification(tls: &TlsFiles, address: &str) -> String {
     words
 }
 
-fn server(m: &Server, check: &str, backup: bool) -> ServerView {
+fn server(m: &Server, check: &str, backup: bool) -> String {
     let address = match m.address.parse::<IpAddr>() {
         Ok(IpAddr::V6(ip)) => format!("[{ip}]:{}", m.port),
         _ => format!("{}:{}", m.address, m.port),
     };
     let backup = if backup { " backup" } else { "" };
-    ServerView { name: m.instance.clone(), address, options: format!("{check} weight {}{backup}", m.weight) }
+    format!("{} {address} {check} weight {}{backup}", m.instance, m.weight)
 }

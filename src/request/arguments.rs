@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::{Request, State, merged_options};
 use crate::error::{Error, Errors, nearest};
-use crate::inventory::Vars;
 use crate::inventory::cluster::{self, Overrides};
+use crate::inventory::{Args, Vars};
 use crate::settings::OPTIONS;
 use crate::value;
 use crate::vip::duty::Groups;
@@ -27,9 +27,9 @@ const ARGUMENTS: [&str; 10] = [
 ///
 /// # Errors
 /// Unknown and wrong arguments, all at once.
-pub fn from_arguments(args: &Vars) -> Result<Request, Errors> {
+pub fn from_arguments(args: &Args) -> Result<Request, Errors> {
     let mut errors = Errors::default();
-    let (ansible, own): (Vars, Vars) =
+    let (ansible, own): (Args, Args) =
         args.clone().into_iter().partition(|(k, _)| k.starts_with("_ansible_"));
     unknown(&mut errors, &own);
     let state = state(&mut errors, own.get("state"));
@@ -49,8 +49,8 @@ pub fn from_arguments(args: &Vars) -> Result<Request, Errors> {
         None => cluster::names(hosts.iter().map(|(_, v)| v)),
     };
     let list = |name: &str| value::given(own.get(name)).cloned();
-    let flag = |vars: &Vars, name: &str, errors: &mut Errors| {
-        let read = value::given(vars.get(name)).map(|v| value::boolean(name, v));
+    let flag = |args: &Args, name: &str, errors: &mut Errors| {
+        let read = value::given(args.get(name)).map(|v| value::boolean(name, v));
         read.and_then(|r| errors.take(r)).unwrap_or(false)
     };
     let overrides = Overrides {
@@ -80,7 +80,7 @@ pub fn from_arguments(args: &Vars) -> Result<Request, Errors> {
     errors.finish(request)
 }
 
-fn unknown(errors: &mut Errors, own: &Vars) {
+fn unknown(errors: &mut Errors, own: &Args) {
     let known = || ARGUMENTS.into_iter().chain(OPTIONS);
     for key in own.keys().filter(|k| !known().any(|n| n == k.as_str())) {
         let error = Error::new("arguments", format!("unknown argument '{}'", key.escape_debug()));
@@ -106,7 +106,7 @@ fn state(errors: &mut Errors, v: Option<&Value>) -> State {
 fn node_vars(errors: &mut Errors, v: Option<&Value>) -> Vars {
     match value::given(v) {
         None => Vars::new(),
-        Some(Value::Object(map)) => map.clone(),
+        Some(Value::Object(map)) => map.into(),
         Some(other) => {
             errors.push(Error::new(
                 "arguments",
@@ -157,7 +157,7 @@ fn hosts(errors: &mut Errors, what: &str, v: Option<&Value>) -> Vec<(String, Var
         let name =
             value::given(map.get("inventory_hostname")).or_else(|| value::given(map.get("ansible_host")));
         match name.and_then(Value::as_str) {
-            Some(name) => hosts.push((name.to_owned(), map.clone())),
+            Some(name) => hosts.push((name.to_owned(), map.into())),
             None => errors.push(
                 Error::new(place, "has neither inventory_hostname nor ansible_host")
                     .hint("say where the host is: inventory_hostname: 10.10.10.11"),

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Request, State, merged_options};
 use crate::error::{Error, Errors, nearest};
-use crate::inventory::{Host, Inventory, Vars, cluster};
+use crate::inventory::{Args, Host, Inventory, Vars, cluster};
 use crate::value;
 use crate::vip::duty::{Groups, PROVIDERS};
 
@@ -27,7 +27,7 @@ pub fn from_inventory(
     host: Option<&str>,
     who: &Identity,
     only: &[String],
-    flags: &Vars,
+    flags: &Args,
 ) -> Result<Request, Errors> {
     let mut request = without_hosts(&inventory, host, who, only, flags)?;
     request.hosts = inventory.hosts.into_iter().map(|h| (h.name, h.vars)).collect();
@@ -39,7 +39,7 @@ pub fn from_inventory(
 /// # Errors
 /// As of the request.
 pub fn in_scope(inventory: &Inventory, host: Option<&str>, only: &[String]) -> Result<Vec<String>, Errors> {
-    Ok(without_hosts(inventory, host, &Identity::default(), only, &Vars::new())?.clusters)
+    Ok(without_hosts(inventory, host, &Identity::default(), only, &Args::new())?.clusters)
 }
 
 fn without_hosts(
@@ -47,7 +47,7 @@ fn without_hosts(
     host: Option<&str>,
     who: &Identity,
     only: &[String],
-    flags: &Vars,
+    flags: &Args,
 ) -> Result<Request, Errors> {
     let mut errors = Errors::default();
     let state = if flags.get("state").and_then(Value::as_str) == Some("absent") {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::{Request, by_cluster};
-use crate::inventory::{Vars, cluster, member};
+use crate::inventory::{Args, Vars, cluster, member};
 use crate::vip::{self, duty};
 use crate::{selector, value};
 
@@ -27,8 +27,8 @@ pub fn arguments(request: &Request) -> Kept {
 }
 
 /// What is kept of several clusters, as one: their members, and the groups that any of them names.
-pub fn joined(clusters: impl IntoIterator<Item = Value>) -> Vars {
-    let (mut members, mut groups) = (Vec::new(), Vars::new());
+pub fn joined(clusters: impl IntoIterator<Item = Value>) -> Args {
+    let (mut members, mut groups) = (Vec::new(), Args::new());
     for mut one in clusters {
         if let Some(Value::Array(list)) = one.get_mut("members").map(Value::take) {
             members.extend(list);
@@ -37,12 +37,12 @@ pub fn joined(clusters: impl IntoIterator<Item = Value>) -> Vars {
             groups.extend(map);
         }
     }
-    Vars::from_iter([("members".to_owned(), members.into()), ("groups".to_owned(), groups.into())])
+    Args::from_iter([("members".to_owned(), members.into()), ("groups".to_owned(), groups.into())])
 }
 
 fn of_cluster(request: &Request, own: &[(&str, &Vars)]) -> Value {
     let o = &request.overrides;
-    let lists = own.iter().flat_map(|(_, vars)| cluster::SHARED.iter().filter_map(|n| vars.get(*n)));
+    let lists = own.iter().flat_map(|(_, vars)| cluster::SHARED.iter().filter_map(|n| vars.get(n)));
     let said = [&o.services, &o.services_extra, &o.default_services].into_iter().flatten();
     let selectors: BTreeSet<&str> = lists.chain(said).flat_map(selectors).collect();
     let all = selectors.iter().any(|text| selector::needs_all_variables(text));
@@ -52,12 +52,12 @@ fn of_cluster(request: &Request, own: &[(&str, &Vars)]) -> Value {
     };
     let needed = |key: &str| member::KNOWN.contains(&key) || shared(key) || named.contains(key);
     let one = |(host, vars): &(&str, &Vars)| {
-        let keep = |(k, v): (&String, &Value)| match (needed(k), all && harmless(k)) {
-            (true, _) => Some((k.clone(), v.clone())),
-            (false, true) => Some((k.clone(), without_secrets(v))),
+        let keep = |(k, v): (&str, &Value)| match (needed(k), all && harmless(k)) {
+            (true, _) => Some((k.to_owned(), v.clone())),
+            (false, true) => Some((k.to_owned(), without_secrets(v))),
             (false, false) => None,
         };
-        let mut kept: Vars = vars.iter().filter_map(keep).collect();
+        let mut kept: Args = vars.iter().filter_map(keep).collect();
         kept.insert("inventory_hostname".into(), (*host).into());
         // As the cluster's own variables: what a run said of one cluster must not be said of another when the requests
         // of a node are read as one.
@@ -79,8 +79,8 @@ fn groups(request: &Request, own: &[(&str, &Vars)]) -> Value {
         own.iter().flat_map(|(_, vars)| duty::PROVIDERS.into_iter().filter_map(|k| name(vars, k))).collect();
     let host = |(host, vars): &(String, Vars)| {
         let known = |k: &str| k == "ansible_host" || vip::INTERFACE.contains(&k);
-        let mut kept: Vars =
-            vars.iter().filter(|(k, _)| known(k)).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let mut kept: Args =
+            vars.iter().filter(|(k, _)| known(k)).map(|(k, v)| (k.to_owned(), v.clone())).collect();
         kept.insert("inventory_hostname".into(), host.clone().into());
         Value::Object(kept)
     };
@@ -95,8 +95,8 @@ fn groups(request: &Request, own: &[(&str, &Vars)]) -> Value {
 fn of_node(request: &Request) -> Value {
     let o = &request.options;
     let settings = |k: &str| k.starts_with("haproxy_") || k.starts_with("pgsvc_");
-    let mut node: Vars =
-        request.node_vars.iter().filter(|(k, _)| settings(k)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let own = request.node_vars.iter().filter(|(k, _)| settings(k));
+    let mut node: Args = own.map(|(k, v)| (k.to_owned(), v.clone())).collect();
     node.insert("inventory_hostname".into(), request.node.clone().into());
     let path = |p: &Option<PathBuf>| p.as_ref().map(|p| p.display().to_string().into());
     let options = [

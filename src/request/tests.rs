@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::inventory::{Host, Inventory};
 
-fn args(v: Value) -> Vars {
+fn args(v: Value) -> Args {
     v.as_object().unwrap().clone()
 }
 
@@ -66,9 +66,8 @@ fn clusters_on_one_node_may_not_share_a_port() {
 fn a_load_balancer_carries_the_clusters_of_its_group() {
     let host = |name: &str, groups: &[&str], vars: Value| Host {
         name: name.into(),
-        vars: args(vars),
+        vars: args(vars).into(),
         groups: groups.iter().map(|g| (*g).to_owned()).collect(),
-        ..Host::default()
     };
     let inventory = Inventory {
         hosts: vec![
@@ -81,12 +80,12 @@ fn a_load_balancer_carries_the_clusters_of_its_group() {
     };
     let who = Identity { hostname: "other".into(), addresses: vec!["10.0.0.9".parse().unwrap()] };
     let at = |host: Option<&str>| {
-        from_inventory(inventory.clone(), host, &who, &[], &Vars::new()).unwrap().clusters
+        from_inventory(inventory.clone(), host, &who, &[], &Args::new()).unwrap().clusters
     };
     assert_eq!(at(None), ["a", "b"]);
     assert_eq!(at(Some("n3")), ["c"]);
     assert!(at(Some("n1")).is_empty());
-    let e = from_inventory(inventory.clone(), Some("n4"), &who, &["d".into()], &Vars::new()).unwrap_err();
+    let e = from_inventory(inventory.clone(), Some("n4"), &who, &["d".into()], &Args::new()).unwrap_err();
     assert_eq!(e.0.len(), 2);
 }
 
@@ -94,7 +93,8 @@ fn a_load_balancer_carries_the_clusters_of_its_group() {
 fn a_machine_is_found_by_its_name_before_its_address_before_the_names_first_label() {
     let host = |name: &str, address: &str| Host {
         name: name.into(),
-        vars: args(json!({"ansible_host": address, "pg_cluster": name.replace('.', "-"), "pg_seq": 1})),
+        vars: args(json!({"ansible_host": address, "pg_cluster": name.replace('.', "-"), "pg_seq": 1}))
+            .into(),
         ..Host::default()
     };
     let inventory = Inventory {
@@ -103,7 +103,7 @@ fn a_machine_is_found_by_its_name_before_its_address_before_the_names_first_labe
     };
     let at = |name: &str, address: &str| {
         let who = Identity { hostname: name.into(), addresses: vec![address.parse().unwrap()] };
-        from_inventory(inventory.clone(), None, &who, &[], &Vars::new()).map(|r| r.node)
+        from_inventory(inventory.clone(), None, &who, &[], &Args::new()).map(|r| r.node)
     };
     assert_eq!(at("db1.test", "10.9.9.9").unwrap(), "db1.test");
     assert_eq!(at("db1", "10.0.1.1").unwrap(), "db1.test");
@@ -128,7 +128,7 @@ fn what_goes_is_a_cluster_by_its_name_and_no_path() {
 
 #[test]
 fn what_goes_need_not_be_in_the_inventory_any_more() {
-    let host = Host { name: "n1".into(), vars: args(member("n1", "pg-a", 1)), ..Host::default() };
+    let host = Host { name: "n1".into(), vars: args(member("n1", "pg-a", 1)).into(), ..Host::default() };
     let inventory = Inventory { hosts: vec![host], warnings: Vec::new() };
     let from = |flags: Value| {
         from_inventory(inventory.clone(), Some("n1"), &Identity::default(), &["pg-b".into()], &args(flags))

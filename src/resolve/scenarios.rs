@@ -30,7 +30,8 @@ impl Scenarios {
         }
         let named = named(services);
         let needed = |name: &str| named.as_ref().is_none_or(|n| n.contains(name));
-        let as_written: Vec<Candidate> = members.iter().map(|m| Candidate::new(&m.vars, needed)).collect();
+        let as_written: Vec<Candidate> =
+            members.iter().map(|m| Candidate::new(m.vars.iter(), needed)).collect();
         let all = if changes.contains(&true) {
             primaries.into_iter().map(|p| (p, scenario(members, &as_written, &changes, p))).collect()
         } else {

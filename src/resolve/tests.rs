@@ -7,7 +7,7 @@ fn hosts(list: &Value) -> Vec<(String, Vars)> {
     list.as_array()
         .unwrap()
         .iter()
-        .map(|h| (h["host"].as_str().unwrap().to_owned(), h.as_object().unwrap().clone()))
+        .map(|h| (h["host"].as_str().unwrap().to_owned(), h.as_object().unwrap().into()))
         .collect()
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Node, kept};
 use crate::host::Lock;
-use crate::inventory::Vars;
+use crate::inventory::Args;
 use crate::report::Change;
 use crate::request::{self, Model, State};
 use crate::settings::VerifyMode;
@@ -137,7 +137,7 @@ fn lives(node: &Node<'_>, ticket: &Path) -> bool {
 /// This run's and its guests' wishes as one; `None` where they are none without fault.
 #[must_use]
 pub fn together(model: &Model, guests: &[Guest]) -> Option<Model> {
-    let mut args: Vars = model.kept.node.as_object()?.clone();
+    let mut args: Args = model.kept.node.as_object()?.clone();
     let all = guests.iter().flat_map(|g| &g.wish.clusters).chain(&model.kept.clusters);
     args.extend(request::joined(all.map(|(_, args)| args.clone())));
     let mut request = request::from_arguments(&args).ok()?;

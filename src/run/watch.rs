@@ -7,6 +7,7 @@
 
 mod follow;
 mod said;
+mod wires;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use super::{Node, kept, ports, sessions};
 use crate::error::Errors;
-use crate::inventory::Vars;
+use crate::inventory::Args;
 use crate::request::{self, Model, State};
 use crate::transaction;
 use crate::verify::deadline::Deadline;
@@ -66,11 +67,16 @@ pub fn watch(node: &Node<'_>, wanted: Wanted, say: &mut dyn FnMut(&Event)) -> Re
             w.voice.say(Event::Replaced);
             return Ok(());
         }
-        let wait = if w.model.is_some() { w.wanted.interval } else { NOTHING.max(w.wanted.interval) };
-        if node.sys.pause(wait) {
+        let wait = match w.model {
+            Some(_) => w.follow.patience(w.wanted.interval),
+            None => NOTHING.max(w.wanted.interval),
+        };
+        let woken = node.sys.pause_on(wait, &w.follow.wires());
+        if woken.signalled {
             w.voice.say(Event::Ended);
             return Ok(());
         }
+        w.follow.ended(&woken.spoke, node.sys.now());
     }
 }
 
@@ -80,7 +86,7 @@ fn binary(node: &Node<'_>) -> Option<PathBuf> {
 }
 
 fn load(node: &Node<'_>, wanted: &Wanted) -> Result<Model, Errors> {
-    kept::load(node, &wanted.clusters, &Vars::new()).and_then(request::model)
+    kept::load(node, &wanted.clusters, &Args::new()).and_then(request::model)
 }
 
 struct Watch<'w, 'n> {
@@ -157,8 +163,9 @@ impl<'w, 'n> Watch<'w, 'n> {
         self.loaded = Some(now);
         let model = load(self.node, &self.wanted).ok();
         self.model = model.filter(|m| m.state == State::Present && !m.clusters.is_empty());
-        if self.wanted.fix && self.model.is_some() {
-            self.follow.load(self.node);
+        match self.model.as_ref().filter(|_| self.wanted.fix) {
+            Some(model) => self.follow.load(self.node, model),
+            None => self.follow = Follow::default(),
         }
         let names = self.model.iter().flat_map(|m| m.clusters.keys().cloned()).collect();
         self.voice.watches(names, self.wanted.fix);

@@ -1,4 +1,5 @@
 use super::*;
+use serde_json::Map;
 use serde_json::json;
 
 fn members() -> Vec<Map<String, Value>> {
@@ -11,7 +12,8 @@ fn members() -> Vec<Map<String, Value>> {
 }
 
 fn select(text: &str) -> Result<Vec<u64>, Error> {
-    let candidates: Candidates = members().iter().map(|m| Candidate::new(m, |_| true)).collect();
+    let candidates: Candidates =
+        members().iter().map(|m| Candidate::new(m.iter().map(|(k, v)| (k.as_str(), v)), |_| true)).collect();
     Ok(Selector::compile(text)?.select(&candidates)?.into_iter().map(|m| m.seq).collect())
 }
 

@@ -85,7 +85,7 @@ pub fn resolve(
         .iter()
         .map(|m| {
             let mut vars = m.vars.clone();
-            vars.insert("ansible_host".into(), m.address.clone().into());
+            vars.insert("ansible_host", m.address.clone().into());
             (m.host.clone(), vars)
         })
         .collect();
@@ -133,7 +133,7 @@ fn peers(hosts: &[(String, Vars)], place: &str, errors: &mut Errors) -> Vec<Peer
             errors.push(Error::new(place, what).hint("set ansible_host to the host's address"));
             continue;
         };
-        let name = INTERFACE.iter().find_map(|n| Some((*n, value::given(vars.get(*n))?)));
+        let name = INTERFACE.iter().find_map(|n| Some((*n, value::given(vars.get(n))?)));
         let interface =
             name.and_then(|(n, v)| errors.take(value::word(n, v, "-_.@:", 15).map_err(|e| e.within(place))));
         let interface = interface.filter(|i| i != "auto");

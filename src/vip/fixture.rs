@@ -15,7 +15,7 @@ pub(crate) struct Case {
 }
 
 fn vars(of: &Value) -> Vars {
-    of.as_object().cloned().unwrap_or_default()
+    of.as_object().cloned().unwrap_or_default().into()
 }
 
 /// The members' variables with something laid over them.
@@ -23,7 +23,7 @@ pub(crate) fn hosts(over: &Value) -> Vec<(String, Vars)> {
     let member = |seq: u64, role: &str| {
         let mut m = vars(&json!({"pg_cluster": "pg-test", "pg_seq": seq, "pg_role": role, "vip_mode": "l4",
             "vip_address": "10.0.0.9", "vip_provider": "lvs", "ansible_host": format!("10.0.0.1{seq}")}));
-        m.extend(vars(over));
+        m.extend(over.as_object().cloned().unwrap_or_default());
         (format!("db{seq}"), m)
     };
     vec![member(1, "primary"), member(2, "replica"), member(3, "offline")]

@@ -174,7 +174,7 @@ impl Reader<'_> {
     /// The address, and the mask that may be written behind it.
     fn address(&mut self) -> Option<(IpAddr, Option<u8>)> {
         let name =
-            ["vip_address", "pg_vip_address"].into_iter().find(|n| value::given(self.vars.get(*n)).is_some());
+            ["vip_address", "pg_vip_address"].into_iter().find(|n| value::given(self.vars.get(n)).is_some());
         let Some(name) = name else {
             let what = "vip_mode is set, and the cluster has no vip_address";
             let error = Error::new(self.place.clone(), what).hint("set vip_address, or vip_mode: none");

@@ -6,7 +6,7 @@ use crate::error::Errors;
 /// The VIP of variables, or what is wrong with them, a line each.
 fn read(vars: serde_json::Value) -> Result<Option<Vip>, String> {
     let mut errors = Errors::default();
-    let vip = parse("pg-test", vars.as_object().unwrap(), &mut errors);
+    let vip = parse("pg-test", &vars.as_object().unwrap().into(), &mut errors);
     errors.finish(vip).map_err(|e| e.to_string())
 }
 
@@ -56,7 +56,7 @@ fn a_kind_follows_from_what_is_behind() {
 fn a_router_id_is_the_same_on_every_node_and_in_range() {
     let id = |cluster: &str| {
         let vars = json!({"vip_mode": "l2", "vip_address": "10.0.0.9"});
-        parse(cluster, vars.as_object().unwrap(), &mut Errors::default()).unwrap().vrid
+        parse(cluster, &vars.as_object().unwrap().into(), &mut Errors::default()).unwrap().vrid
     };
     assert_eq!(id("pg-test"), id("pg-test"));
     assert!((0..2000).all(|n| id(&format!("pg-{n}")) > 0));

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 const LISTEN: &str = "PGSVC_TEST_LISTEN";
 
 fn vars(of: &Value) -> Vars {
-    of.as_object().unwrap().clone()
+    of.as_object().unwrap().into()
 }
 
 /// The file of the only director, before HAProxy nodes at these addresses; `binary` is asked in the place of ours.

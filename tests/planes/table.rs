@@ -1,5 +1,7 @@
 //! The cluster of the table: its members, its services, and the states that its members get into.
 
+use std::collections::BTreeMap;
+
 use pgsvc::inventory::Vars;
 use pgsvc::inventory::cluster::Cluster;
 use pgsvc::resolve::states::{self, States};
@@ -92,7 +94,7 @@ pub fn inventory() -> String {
     let mut hosts = standin::hosts(&members(), &shared());
     let names: Vec<String> = hosts.iter().map(|(name, _)| name.clone()).collect();
     hosts.push(("192.0.2.1".into(), Vars::new()));
-    let vars: Vars = hosts.into_iter().map(|(name, vars)| (name, Value::Object(vars))).collect();
+    let vars: BTreeMap<String, Vars> = hosts.into_iter().collect();
     json!({"_meta": {"hostvars": vars}, "pg-test": {"hosts": names}, "directors": {"hosts": ["192.0.2.1"]}})
         .to_string()
 }

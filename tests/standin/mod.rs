@@ -151,7 +151,7 @@ pub fn hosts(roles: &[(&str, Value)], shared: &Value) -> Vec<(String, Vars)> {
         for more in [shared, own] {
             vars.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         }
-        (format!("node-{n}"), vars.as_object().unwrap().clone())
+        (format!("node-{n}"), vars.as_object().unwrap().into())
     };
     roles.iter().enumerate().map(one).collect()
 }

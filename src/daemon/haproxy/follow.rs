@@ -64,13 +64,25 @@ pub enum Hint {
     Turning,
 }
 
+/// The hosts that HAProxy takes for leaders.
+#[must_use]
+pub fn leading<'b>(backends: &'b [Backend], view: &View<'_>) -> BTreeSet<&'b str> {
+    let serving = |b: &'b Backend| {
+        b.servers.iter().filter(move |s| view.of(b, s).is_some_and(Status::serves)).map(|s| s.host.as_str())
+    };
+    backends.iter().filter(|b| b.asks_for_leader()).flat_map(serving).collect()
+}
+
 /// The backends whose checks ask for the leader, where HAProxy's view gives reason to ask; without the rest of what they
 /// check, and `None` where everything is at rest. So a cluster at rest costs no question at all.
 #[must_use]
-pub fn doubtful(backends: &[Backend], view: &View<'_>) -> Option<(Hint, Vec<Backend>)> {
+pub fn doubtful<'b>(
+    backends: impl Iterator<Item = &'b Backend> + Clone,
+    view: &View<'_>,
+) -> Option<(Hint, Vec<Backend>)> {
     let turning =
         |b: &Backend, s: &Server| matches!(view.of(b, s), Some(Status::GoingUp | Status::GoingDown));
-    let servers = backends.iter().flat_map(|b| b.servers.iter().map(move |s| (b, s)));
+    let servers = backends.clone().flat_map(|b| b.servers.iter().map(move |s| (b, s)));
     let hosts: BTreeSet<&str> =
         servers.filter(|(b, s)| turning(b, s)).map(|(_, s)| s.host.as_str()).collect();
     let hint = |b: &Backend| {
@@ -78,7 +90,7 @@ pub fn doubtful(backends: &[Backend], view: &View<'_>) -> Option<(Hint, Vec<Back
         let turns = b.servers.iter().any(|s| hosts.contains(s.host.as_str()));
         if turns { Some(Hint::Turning) } else { (up != 1).then_some(Hint::Leaderless) }
     };
-    let leading = backends.iter().filter(|b| b.asks_for_leader());
+    let leading = backends.filter(|b| b.asks_for_leader());
     let mut found: Vec<(Hint, Backend)> = leading.filter_map(|b| Some((hint(b)?, b.clone()))).collect();
     found.iter_mut().for_each(|(_, b)| b.check.retain(|step| step.ask.is_some()));
     let strongest = found.iter().map(|(hint, _)| *hint).max()?;
@@ -227,7 +239,7 @@ backend a-replica
             |((b, s), status): ((&Backend, &Server), &str)| format!("{},{},0,{status},2\n", b.name, s.name);
         let rows: String = servers.zip(haproxy).map(row).collect();
         let rows = parse_stat(&format!("# pxname,svname,scur,status,type\n{rows}")).unwrap();
-        let (hint, backends) = doubtful(&all, &View::new(&rows))?;
+        let (hint, backends) = doubtful(all.iter(), &View::new(&rows))?;
         Some((hint, backends.into_iter().map(|b| (b.name, b.check.len())).collect()))
     }
 

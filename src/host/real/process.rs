@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use nix::sys::signal::{self, SigSet, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
-use crate::host::{Command, Output, Signal};
+use crate::host::{Command, Output, Signal, Stream, Woken};
 
 /// Output beyond this is read and dropped.
 const MAX_OUTPUT: usize = 4 << 20;
@@ -126,16 +126,22 @@ fn collect(pipe: &Receiver<Vec<u8>>, end: Instant) -> Vec<u8> {
     }
 }
 
-/// Sleeps until SIGTERM or SIGINT comes, at most for `time`. Programs that are run later start with no signal blocked.
-pub(super) fn pause(time: Duration) -> io::Result<bool> {
+/// Sleeps until SIGTERM or SIGINT comes or one of the connections ends or is spoken on, at most for `time`. Programs that
+/// are run later start with no signal blocked.
+pub(super) fn pause(time: Duration, wires: &[&dyn Stream]) -> io::Result<Woken> {
     let mut ends = SigSet::empty();
     ends.add(signal::Signal::SIGTERM);
     ends.add(signal::Signal::SIGINT);
     ends.thread_block()?;
     let signals = SignalFd::with_flags(&ends, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     let wait = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
-    poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], wait)?;
-    Ok(signals.read_signal()?.is_some())
+    let heard: Vec<(usize, BorrowedFd<'_>)> =
+        wires.iter().enumerate().filter_map(|(n, wire)| Some((n, wire.descriptor()?))).collect();
+    let all = std::iter::once(signals.as_fd()).chain(heard.iter().map(|(_, fd)| *fd));
+    let mut polled: Vec<PollFd<'_>> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+    poll(&mut polled, wait)?;
+    let spoke = heard.iter().zip(polled.iter().skip(1)).filter(|(_, fd)| fd.any().unwrap_or(true));
+    Ok(Woken { spoke: spoke.map(|((n, _), _)| *n).collect(), signalled: signals.read_signal()?.is_some() })
 }
 
 pub(super) fn signal(pid: u32, signal: Signal) -> io::Result<()> {

@@ -6,32 +6,16 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::inventory::yaml::{At, Entry, Node};
-use crate::inventory::{Inner, PLACED, Place};
+use crate::inventory::{Inner, PLACED, Var};
 
-/// A value and where it was written.
-#[derive(Debug, Clone)]
-pub struct Var {
-    pub value: Value,
-    pub place: Option<Place>,
-    /// Where what is inside was written, of the variables that somebody asks for.
-    pub inner: Option<Arc<Inner>>,
-}
-
-impl Var {
-    /// A variable that nothing is known of inside.
-    pub fn flat(value: Value, place: Option<Place>) -> Self {
-        Self { value, place, inner: None }
-    }
-
-    /// An entry of a mapping as a variable.
-    pub fn of(entry: &Entry, file: &str) -> Self {
-        let inner = PLACED.contains(&entry.key.as_str()).then(|| {
-            let mut inner = Inner::new();
-            inside(&entry.value, "", file, &mut inner);
-            Arc::new(inner)
-        });
-        Self { value: entry.value.to_value(), place: entry.at.place(file), inner }
-    }
+/// An entry of a mapping as a variable.
+pub fn var(entry: &Entry, file: &str) -> Var {
+    let inner = PLACED.contains(&entry.key.as_str()).then(|| {
+        let mut inner = Inner::new();
+        inside(&entry.value, "", file, &mut inner);
+        inner
+    });
+    Var { value: entry.value.to_value(), place: entry.at.place(file), inner }
 }
 
 /// As deep as anything is asked for: an entry of a list, its field, that one's own field.
@@ -54,7 +38,7 @@ fn inside(node: &Node, path: &str, file: &str, found: &mut Inner) {
 }
 
 /// Variables of one group, one host, or one file.
-pub type Bag = BTreeMap<String, Var>;
+pub type Bag = BTreeMap<Arc<str>, Arc<Var>>;
 
 #[derive(Debug, Default)]
 pub struct Group {
@@ -126,7 +110,7 @@ impl Graph {
         let id = self.host_ids.get(name).copied().unwrap_or_else(|| {
             let mut vars = Bag::new();
             if let Some(port) = port.filter(|port| *port > 0) {
-                vars.insert("ansible_port".to_owned(), Var::flat(Value::from(port), None));
+                vars.insert("ansible_port".into(), Arc::new(Var::flat(Value::from(port), None)));
             }
             self.hosts.push(HostNode { name: name.to_owned(), vars });
             self.hosts.len().saturating_sub(1)
@@ -145,7 +129,7 @@ impl Graph {
             return self.set_group_var(group, key, var);
         }
         if let Some(host) = self.host_ids.get(name).and_then(|id| self.hosts.get_mut(*id)) {
-            host.vars.insert(key.to_owned(), var);
+            host.vars.insert(key.into(), Arc::new(var));
         }
         Ok(())
     }
@@ -157,7 +141,7 @@ impl Graph {
             group.priority = priority(&var.value)
                 .ok_or_else(|| format!("ansible_group_priority of {} is no integer", group.name))?;
         } else {
-            group.vars.insert(key.to_owned(), var);
+            group.vars.insert(key.into(), Arc::new(var));
         }
         Ok(())
     }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::graph::{UNGROUPED, Var};
+use super::graph::UNGROUPED;
 use super::yaml_file::Target;
 use super::{literal, range, shell};
+use crate::inventory::Var;
 use crate::inventory::yaml::At;
 
 /// What the lines below a section header are.

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::graph::{ALL, Bag, Graph, UNGROUPED, Var};
+use super::graph::{ALL, Bag, Graph, UNGROUPED};
 use super::reader::Reader;
 use super::source::Source;
 use super::vars_files::VarsDir;
 use crate::error::{Error, Errors};
-use crate::inventory::{Host, Inventory};
+use crate::inventory::{Host, Inventory, Var};
 
 /// Names that Ansible sets itself; `ansible-inventory --list` leaves them out, whoever wrote them.
 const MAGIC: [&str; 33] = [
@@ -135,20 +135,14 @@ fn layers<'a>(graph: &'a Graph, beside: &'a Beside, groups: &[usize], id: usize)
 
 fn host(graph: &Graph, beside: &Beside, homes: &BTreeMap<usize, Vec<usize>>, id: usize) -> Host {
     let groups = homes.get(&id).map(Vec::as_slice).unwrap_or_default();
-    let mut won: BTreeMap<&str, &Var> = BTreeMap::new();
+    let mut won: BTreeMap<&Arc<str>, &Arc<Var>> = BTreeMap::new();
     for bag in layers(graph, beside, groups, id) {
-        won.extend(bag.iter().map(|(key, var)| (key.as_str(), var)));
+        won.extend(bag);
     }
     let mut host =
         Host { name: graph.hosts.get(id).map(|h| h.name.clone()).unwrap_or_default(), ..Host::default() };
-    for (key, var) in won.into_iter().filter(|(key, _)| !MAGIC.contains(key)) {
-        host.vars.insert(key.to_owned(), var.value.clone());
-        if let Some(place) = &var.place {
-            host.places.insert(key.to_owned(), place.clone());
-        }
-        if let Some(inner) = &var.inner {
-            host.inner.insert(key.to_owned(), Arc::clone(inner));
-        }
+    for (key, var) in won.into_iter().filter(|(key, _)| !MAGIC.contains(&key.as_ref())) {
+        host.vars.share(key, var);
     }
     let named = groups.iter().filter(|group| **group != UNGROUPED);
     host.groups =

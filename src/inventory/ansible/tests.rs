@@ -62,7 +62,7 @@ const LAYERS: [(&str, &str); 5] = [
 #[test]
 fn the_layers_win_over_each_other_in_ansibles_order() {
     let inventory = read(&LAYERS, "/i/hosts.yml");
-    let vars = serde_json::Value::Object(host(&inventory, "h").vars.clone());
+    let vars = serde_json::to_value(&host(&inventory, "h").vars).unwrap();
     assert_eq!(vars, json!({"a": "all", "b": "p", "c": "q", "d": "file-all", "e": "host", "f": "file-host"}));
     assert_eq!(host(&inventory, "h").groups, ["p", "q"]);
 }
@@ -70,10 +70,10 @@ fn the_layers_win_over_each_other_in_ansibles_order() {
 #[test]
 fn every_variable_that_won_says_where_it_was_written() {
     let inventory = read(&LAYERS, "/i/hosts.yml");
-    let places = &host(&inventory, "h").places;
-    assert_eq!(places["e"].to_string(), "/i/hosts.yml:10:17");
-    assert_eq!(places["f"].to_string(), "/i/host_vars/h/b:1:1");
-    assert_eq!(places["d"].to_string(), "/i/group_vars/all.yml:1:1");
+    let place = |name: &str| host(&inventory, "h").place(name).unwrap().to_string();
+    assert_eq!(place("e"), "/i/hosts.yml:10:17");
+    assert_eq!(place("f"), "/i/host_vars/h/b:1:1");
+    assert_eq!(place("d"), "/i/group_vars/all.yml:1:1");
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn the_output_of_ansible_inventory_is_read_in_its_order_and_is_complete() {
 fn stdin_may_be_a_yaml_inventory() {
     let inventory = from_bytes("-", b"pg-test:\n  hosts:\n    10.0.0.[1:2]: {pg_seq: 1}\n").unwrap();
     assert_eq!(names(&inventory), ["10.0.0.1", "10.0.0.2"]);
-    assert_eq!(host(&inventory, "10.0.0.1").places["pg_seq"].to_string(), "-:3:20");
+    assert_eq!(host(&inventory, "10.0.0.1").place("pg_seq").unwrap().to_string(), "-:3:20");
 }
 
 #[test]
@@ -188,8 +188,8 @@ fn an_ini_inventory_knows_its_places_and_tells_all_that_is_wrong() {
     let inventory = read(&good, "/i/hosts");
     let h1 = host(&inventory, "h1");
     assert_eq!(json!(h1.vars), json!({"a": 1, "b": "x y", "c": "no"}));
-    assert_eq!(h1.places["b"].to_string(), "/i/hosts:2:9");
-    assert_eq!(h1.places["c"].to_string(), "/i/hosts:4:3");
+    assert_eq!(h1.place("b").unwrap().to_string(), "/i/hosts:2:9");
+    assert_eq!(h1.place("c").unwrap().to_string(), "/i/hosts:4:3");
     let bad =
         "[a b]\n[c:what]\n[d:vars]\nno assignment\n[e:children]\nnowhere\n[f]\nh x\nh y='\nn[3:1]\nall:\n";
     let errors = load(&table(&[("/i/x.ini", bad)]), Path::new("/i/x.ini")).unwrap_err();

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::graph::{Bag, Var};
+use super::graph::{self, Bag};
 use super::reader::{encrypted, unreadable};
 use super::source::Source;
 use crate::error::{Error, Errors};
@@ -110,6 +111,9 @@ impl<'a> VarsDir<'a> {
             let what = format!("a file of variables is a mapping, this is {}", root.kind());
             return Err(Error::new(root.at.text(&name), what).hint("write `variable: value` lines"));
         };
-        Ok(entries.iter().map(|entry| (entry.key.clone(), Var::of(entry, &name))).collect())
+        Ok(entries
+            .iter()
+            .map(|entry| (entry.key.as_str().into(), Arc::new(graph::var(entry, &name))))
+            .collect())
     }
 }

@@ -1,8 +1,9 @@
 //! A YAML inventory file into the graph: groups with `hosts`, `children` and `vars`, as Ansible's yaml plugin reads it.
 
-use super::graph::{Graph, Var};
+use super::graph::{self, Graph};
 use super::range;
 use crate::error::{Error, Errors, nearest};
+use crate::inventory::Var;
 use crate::inventory::yaml::{At, Entry, Node};
 
 /// What is read into, and what is said of it.
@@ -25,7 +26,7 @@ impl Target<'_> {
 
     /// An entry of a mapping as a variable.
     pub fn var(&self, entry: &Entry) -> Var {
-        Var::of(entry, self.file)
+        graph::var(entry, self.file)
     }
 }
 

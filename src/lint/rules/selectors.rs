@@ -188,7 +188,7 @@ fn unknown(view: &View<'_>, sink: &mut Sink) {
                 if known(&name) || c.cluster.members.iter().any(|m| m.vars.contains_key(&name)) {
                     continue;
                 }
-                let all = c.cluster.members.iter().flat_map(|m| m.vars.keys().map(String::as_str));
+                let all = c.cluster.members.iter().flat_map(|m| m.vars.keys());
                 let near = nearest(&name, all.chain(KNOWN)).map(|n| format!("did you mean '{n}'?"));
                 let raw = sink.service(c, &s.service, fields, format!("no member has '{name}'"));
                 if let (Some(raw), Some(near)) = (raw, near) {

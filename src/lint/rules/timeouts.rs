@@ -70,7 +70,7 @@ fn different(view: &View<'_>, sink: &mut Sink) {
         let (client, server) = (&n.settings.client_timeout, &n.settings.server_timeout);
         let ms = |t: &str| value::duration_ms("", t).ok();
         if ms(client) != ms(server) {
-            let key = if n.host.places.contains_key(OURS[0]) { OURS[0] } else { OURS[1] };
+            let key = if n.host.place(OURS[0]).is_some() { OURS[0] } else { OURS[1] };
             sink.host(n.host, key, format!("client timeout {client}, server timeout {server}"));
         }
     }

@@ -11,7 +11,7 @@ fn files(members: Value, roles: RoleSource) -> Vec<RenderedFile> {
         .as_array()
         .unwrap()
         .iter()
-        .map(|h| (h["inventory_hostname"].as_str().unwrap().to_owned(), h.as_object().unwrap().clone()))
+        .map(|h| (h["inventory_hostname"].as_str().unwrap().to_owned(), h.as_object().unwrap().into()))
         .collect();
     let view: Vec<_> = hosts.iter().map(|(n, v)| (n.as_str(), v)).collect();
     let built = build("pg-test", &view, &Overrides::default()).unwrap();
@@ -127,7 +127,7 @@ fn an_old_worker_is_never_stopped_before_its_clients_would_be() {
     for timeout in ["24h", "30m", "7d"] {
         let vars = json!({"haproxy_client_timeout": timeout, "haproxy_server_timeout": "1h"});
         let mut errors = Errors::default();
-        let settings = crate::settings::node("n", vars.as_object().unwrap(), &mut errors);
+        let settings = crate::settings::node("n", &vars.as_object().unwrap().into(), &mut errors);
         let text = node(&templates, &Layout::default(), &settings).unwrap().content;
         let of = |key: &str| text.lines().find_map(|l| l.trim().strip_prefix(key)).unwrap().trim().to_owned();
         assert_eq!((of("hard-stop-after "), of("timeout client ")), (timeout.to_owned(), timeout.to_owned()));

@@ -115,7 +115,7 @@ fn a_node_without_a_part_gets_nothing() {
 fn six(more: Value) -> Case {
     let mut hosts = fixture::hosts(&json!({"vip_address": "fd00::9", "vip_provider": "six"}));
     for (i, (_, vars)) in hosts.iter_mut().enumerate() {
-        vars.insert("ansible_host".into(), format!("fd00::1{i}").into());
+        vars.insert("ansible_host", format!("fd00::1{i}").into());
         vars.extend(more.as_object().unwrap().clone());
     }
     let director = if more.get("vip_provider").is_some() { "db1" } else { "lvs1" };

@@ -53,7 +53,7 @@ fn defaults() -> (crate::inventory::cluster::Cluster, Vec<crate::resolve::Resolv
     use crate::inventory::cluster::{Overrides, build};
     let one = |(i, role): (usize, &str)| {
         let vars = serde_json::json!({"pg_cluster": "pg-test", "pg_seq": i + 1, "pg_role": role});
-        (format!("10.0.0.{}", i + 1), vars.as_object().unwrap().clone())
+        (format!("10.0.0.{}", i + 1), vars.as_object().unwrap().into())
     };
     let hosts: Vec<_> =
         ["primary", "replica", "replica", "offline"].into_iter().enumerate().map(one).collect();

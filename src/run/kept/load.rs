@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{NODE, dir, failed, previous};
 use crate::error::{Error, Errors};
-use crate::inventory::Vars;
+use crate::inventory::Args;
 use crate::request::{self, Request};
 use crate::run::Node;
 
@@ -14,7 +14,7 @@ use crate::run::Node;
 ///
 /// # Errors
 /// When there is none, or one is broken.
-pub fn load(node: &Node<'_>, only: &[String], flags: &Vars) -> Result<Request, Errors> {
+pub fn load(node: &Node<'_>, only: &[String], flags: &Args) -> Result<Request, Errors> {
     load_from(node, &dir(node), only, flags)
 }
 
@@ -22,11 +22,11 @@ pub fn load(node: &Node<'_>, only: &[String], flags: &Vars) -> Result<Request, E
 ///
 /// # Errors
 /// When there is none, or one is broken.
-pub fn load_previous(node: &Node<'_>, only: &[String], flags: &Vars) -> Result<Request, Errors> {
+pub fn load_previous(node: &Node<'_>, only: &[String], flags: &Args) -> Result<Request, Errors> {
     load_from(node, &previous(node), only, flags)
 }
 
-fn load_from(node: &Node<'_>, dir: &Path, only: &[String], flags: &Vars) -> Result<Request, Errors> {
+fn load_from(node: &Node<'_>, dir: &Path, only: &[String], flags: &Args) -> Result<Request, Errors> {
     let files = node.sys.list(dir).unwrap_or_default();
     let known: Vec<&str> =
         files.iter().filter(|f| *f != NODE).filter_map(|f| f.strip_suffix(".json")).collect();
@@ -40,7 +40,7 @@ fn load_from(node: &Node<'_>, dir: &Path, only: &[String], flags: &Vars) -> Resu
         unknown
             .for_each(|n| errors.push(Error::new(format!("cluster '{n}'"), "was not applied on this node")));
     }
-    let mut args = if files.iter().any(|f| f == NODE) { read(node, &dir.join(NODE))? } else { Vars::new() };
+    let mut args = if files.iter().any(|f| f == NODE) { read(node, &dir.join(NODE))? } else { Args::new() };
     let wanted = known.into_iter().filter(|n| only.is_empty() || only.iter().any(|o| o == n));
     let clusters = wanted.map(|name| read(node, &dir.join(format!("{name}.json"))).map(Value::Object));
     args.extend(request::joined(clusters.collect::<Result<Vec<_>, _>>()?));
@@ -53,7 +53,7 @@ fn load_from(node: &Node<'_>, dir: &Path, only: &[String], flags: &Vars) -> Resu
     request::from_arguments(&args)
 }
 
-fn read(node: &Node<'_>, path: &Path) -> Result<Vars, Error> {
+fn read(node: &Node<'_>, path: &Path) -> Result<Args, Error> {
     let bytes = node.sys.read(path).map_err(|e| failed("read", path, &e))?;
     serde_json::from_slice(&bytes).map_err(|e| {
         Error::new(path.display().to_string(), format!("is broken: {e}"))

@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::daemon::Paths;
 use crate::host::fake::FakeSystem;
-use crate::inventory::Vars;
+use crate::inventory::Args;
 use crate::request::{self, Kept, arguments, from_arguments};
 
 /// What is kept of the first cluster, as one.
@@ -47,7 +47,7 @@ fn what_one_run_said_of_its_cluster_is_not_said_of_another() {
         super::request(&node, &request::model(from_arguments(args.as_object().unwrap()).unwrap()).unwrap())
             .unwrap();
     }
-    let model = request::model(load(&node, &[], &Vars::new()).unwrap()).unwrap();
+    let model = request::model(load(&node, &[], &Args::new()).unwrap()).unwrap();
     let ports: Vec<u16> = model.clusters.values().flat_map(|c| &c.services).map(|s| s.port()).collect();
     assert_eq!((ports, model.failed.len()), (vec![6001, 6002], 0));
 }
@@ -78,7 +78,7 @@ fn the_node_and_the_options_are_those_of_the_newest_run() {
         let args = from_arguments(args.as_object().unwrap()).unwrap();
         super::request(&node, &request::model(args).unwrap()).unwrap();
     };
-    let kept = |only: &[String]| request::model(load(&node, only, &Vars::new()).unwrap()).unwrap();
+    let kept = |only: &[String]| request::model(load(&node, only, &Args::new()).unwrap()).unwrap();
     apply("a", 6001, "old", "present");
     apply("node", 6002, "new", "present");
     for only in [&[][..], &["a".to_owned()]] {
@@ -86,7 +86,7 @@ fn the_node_and_the_options_are_those_of_the_newest_run() {
         assert_eq!((model.options.user.as_deref(), model.node.exporter_port), (Some("new"), 7002));
     }
     assert_eq!(kept(&[]).clusters.len(), 2);
-    let error = load(&node, &["b".into()], &Vars::new()).unwrap_err().to_string();
+    let error = load(&node, &["b".into()], &Args::new()).unwrap_err().to_string();
     assert_eq!(error, "cluster 'b': was not applied on this node; name the inventory: -i INVENTORY");
     apply("node", 6002, "gone", "absent");
     assert_eq!(kept(&[]).options.user.as_deref(), Some("new"), "what is installed is the last run's before");

@@ -55,7 +55,7 @@ impl Daemon {
                          server={server} (id=1) addr=10.0.0.{m}:5432\n"
                 )
             }),
-            c if c.contains("shutdown session ") => {
+            c if c.contains("shutdown session ") || c.starts_with("set server ") => {
                 self.told.push(line.trim().to_owned());
                 "\n".into()
             }
@@ -93,6 +93,9 @@ impl Daemon {
 
     fn patroni(&mut self, addr: SocketAddr) -> io::Result<Vec<u8>> {
         let IpAddr::V4(ip) = addr.ip() else { panic!("{addr}") };
+        if addr.port() == 5432 {
+            return Ok(Vec::new());
+        }
         self.patroni += 1;
         let role = match self.roles.as_bytes().get(usize::from(ip.octets()[3]) - 1) {
             Some(b'L') => "primary",

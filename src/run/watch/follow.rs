@@ -1,17 +1,20 @@
 //! The leader, asked of the members themselves: when HAProxy has it wrong, HAProxy is told at once what its checks will
 //! find out. What is told, and what gives reason to ask, is `daemon::haproxy::follow`'s matter.
 //!
-//! What this costs: nothing while HAProxy's checks say what they said before. Patroni's API is a slow one, and a failover is
-//! no time to press it.
+//! What this costs: a silent connection to each leader, and no question while HAProxy's checks say what they said before.
+//! Patroni's API is a slow one, and a failover is no time to press it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::said::{Event, Voice};
+use super::wires::Wires;
 use super::{ASK, Node};
 use crate::daemon::haproxy::config::{Backend, Server};
-use crate::daemon::haproxy::follow::{Asked, Hint, Mark, View, doubtful, marks, moved};
+use crate::daemon::haproxy::follow::{Asked, Hint, Mark, View, doubtful, leading, marks, moved};
+use crate::host::Stream;
+use crate::request::Model;
 use crate::run::seed::{self, names, probe};
 use crate::transaction;
 use crate::verify::deadline::Deadline;
@@ -23,8 +26,15 @@ const PROBES: Duration = Duration::from_secs(1);
 const RATE: u32 = 200;
 /// How long a member whose part changed is looked after: a demoted one starts again within seconds.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Where no check turns (a cluster without a leader, or whose leader's pooler is dead), it is asked no more often.
-const AGAIN: Duration = Duration::from_secs(3);
+/// And one whose server closed a connection, which need not mean anything.
+const TRIPPED: Duration = Duration::from_secs(3);
+/// From look to look meanwhile.
+const FAST: Duration = Duration::from_millis(250);
+/// Where no check turns (a cluster without a leader, or whose leader's pooler is dead), it is asked no more often; and
+/// once it has been so for a while.
+const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN_LATER: Duration = Duration::from_secs(3);
+const WHILE: Duration = Duration::from_secs(60);
 /// Commands in one line: HAProxy reads at most 16 KiB.
 const LINE: usize = 100;
 
@@ -32,16 +42,25 @@ const LINE: usize = 100;
 pub(super) struct Follow {
     backends: Vec<Backend>,
     addresses: BTreeMap<String, IpAddr>,
-    /// Hosts whose part as leader changed lately, and when that was seen.
+    wires: Wires,
+    /// Hosts whose part as leader changed lately or may have, and until when they are looked after.
     moved: BTreeMap<String, Duration>,
-    /// When members were asked last, and how many; and when that came to nothing.
+    /// When members were asked last, and how many.
     asked: Option<(Duration, usize)>,
-    idle: Option<Duration>,
+    idle: Option<Idle>,
+}
+
+/// Members were asked, and HAProxy had it right.
+#[derive(Clone, Copy)]
+struct Idle {
+    since: Duration,
+    last: Duration,
 }
 
 impl Follow {
     /// Reads again what HAProxy loads, and what members' names mean.
-    pub fn load(&mut self, node: &Node<'_>) {
+    pub fn load(&mut self, node: &Node<'_>, model: &Model) {
+        self.wires.load(model);
         self.backends = seed::loaded(node).into_iter().filter(|b| b.stateful).collect();
         self.addresses = match self.backends.iter().any(Backend::asks_for_leader) {
             true => names::addresses(node, &self.backends, Deadline::after(node.sys, PROBES)),
@@ -49,18 +68,35 @@ impl Follow {
         };
     }
 
+    /// What the pause until the next look is to hear of.
+    pub fn wires(&self) -> Vec<&dyn Stream> {
+        self.wires.streams()
+    }
+
+    /// Servers closed their connections, by their numbers in `wires`.
+    pub fn ended(&mut self, numbers: &[usize], now: Duration) {
+        for host in self.wires.ended(numbers, now) {
+            let until = now.saturating_add(TRIPPED);
+            self.moved.entry(host).and_modify(|at| *at = until.max(*at)).or_insert(until);
+        }
+    }
+
+    /// How long the next look may wait.
+    pub fn patience(&self, interval: Duration) -> Duration {
+        if self.moved.is_empty() { interval } else { interval.min(FAST) }
+    }
+
     /// One look; `rows` is HAProxy's view of this moment.
     pub fn look(&mut self, node: &Node<'_>, rows: &[ProxyRow], voice: &mut Voice<'_>) {
         let now = node.sys.now();
-        self.moved.retain(|_, at| now.saturating_sub(*at) < WINDOW);
+        self.moved.retain(|_, until| now < *until);
+        let view = View::new(rows);
+        self.wires.keep(node, &leading(&self.backends, &view), &self.addresses);
         if self.is_full(now) {
             return;
         }
-        let view = View::new(rows);
         let mut hosts: BTreeSet<String> = self.moved.keys().cloned().collect();
-        if hosts.is_empty() {
-            hosts = self.doubted(node, &view, now);
-        }
+        hosts.extend(self.doubted(node, &view, now));
         if hosts.is_empty() {
             return;
         }
@@ -68,10 +104,14 @@ impl Follow {
             return voice.holds();
         }
         let some = self.concerned(&hosts);
+        self.asked = Some((now, members(&some)));
         let all = ask(node, &some, &self.addresses);
-        self.moved.extend(moved(&all, &view).into_iter().map(|host| (host, now)));
+        let until = now.saturating_add(WINDOW);
+        self.moved.extend(moved(&all, &view).into_iter().map(|host| (host, until)));
         let marks = marks(&all, &view, &self.moved.keys().cloned().collect());
-        self.idle = marks.is_empty().then_some(now);
+        if !marks.is_empty() {
+            self.idle = None;
+        }
         tell(node, &marks, voice);
     }
 
@@ -91,20 +131,34 @@ impl Follow {
         self.asked.is_some_and(|(at, members)| now.saturating_sub(at) < pause(members))
     }
 
-    /// Hosts that HAProxy has wrong as leaders, by the members' word; asked only where HAProxy's view gives reason to.
+    /// Hosts that HAProxy has wrong as leaders, by the members' word; asked only where HAProxy's view gives reason to, and
+    /// not where hosts are looked after anyway.
     fn doubted(&mut self, node: &Node<'_>, view: &View<'_>, now: Duration) -> BTreeSet<String> {
-        let lately = self.idle.is_some_and(|at| now.saturating_sub(at) < AGAIN);
-        let Some((hint, some)) = doubtful(&self.backends, view) else { return BTreeSet::new() };
-        if lately && hint == Hint::Leaderless {
+        let looked_after = |b: &&Backend| b.servers.iter().any(|s| self.moved.contains_key(&s.host));
+        let Some((hint, some)) = doubtful(self.backends.iter().filter(|b| !looked_after(b)), view) else {
+            self.idle = None;
+            return BTreeSet::new();
+        };
+        if hint == Hint::Leaderless && self.idle.is_some_and(|idle| idle.is_enough(now)) {
             return BTreeSet::new();
         }
-        self.asked = Some((now, some.iter().map(|b| b.servers.len()).sum()));
+        self.asked = Some((now, members(&some)));
         let wrong = moved(&ask(node, &some, &self.addresses), view);
-        if wrong.is_empty() {
-            self.idle = Some(now);
-        }
+        let since = self.idle.map_or(now, |idle| idle.since);
+        self.idle = wrong.is_empty().then_some(Idle { since, last: now });
         wrong
     }
+}
+
+impl Idle {
+    fn is_enough(self, now: Duration) -> bool {
+        let pause = if self.last.saturating_sub(self.since) < WHILE { AGAIN } else { AGAIN_LATER };
+        now.saturating_sub(self.last) < pause
+    }
+}
+
+fn members(backends: &[Backend]) -> usize {
+    backends.iter().flat_map(|b| &b.servers).map(|s| s.host.as_str()).collect::<BTreeSet<_>>().len()
 }
 
 /// Makes the checks of all servers of these backends.

@@ -1,5 +1,7 @@
 //! The loop on a node in memory; what a look finds is tested with `sessions`.
 
+use std::net::SocketAddr;
+
 use super::*;
 use crate::run::sessions::tests::World;
 
@@ -124,4 +126,63 @@ fn it_ends_for_a_new_binary() {
         said.last().map(String::as_str),
         Some("another binary lies here now: ending, so that it can take over")
     );
+}
+
+/// A node whose HAProxy loads a service for the primary over two members, both checks told by Patroni.
+fn followed(roles: &str) -> World {
+    let w = World::new("primary/1:UP:0 primary/2:DOWN:0", &[], roles);
+    applied(&w);
+    let text = "listen pg-primary\n    load-server-state-from-file global\n    http-check send meth OPTIONS uri /primary\n    \
+                http-check expect status 200\n    server pg-1 10.0.0.1:5432 check port 8008\n    \
+                server pg-2 10.0.0.2:5432 check port 8008\n";
+    let file = crate::host::fake::FakeFile { bytes: text.into(), ..Default::default() };
+    w.sys.put("/etc/haproxy/conf.d/pg-primary.cfg", file);
+    w
+}
+
+fn demoted(w: &World, hangs_up: bool) {
+    w.daemon().roles = "FFF".into();
+    if hangs_up {
+        w.sys.state().hung_up.extend([SocketAddr::from(([10, 0, 0, 1], 5432))]);
+    }
+}
+
+#[test]
+fn a_leader_that_hangs_up_is_asked_at_once_and_taken_down_where_it_leads_no_more() {
+    let w = followed("LFF");
+    let (said, told) = watched(&w, true, 2, &|| demoted(&w, true));
+    assert_eq!(told.first().map(String::as_str), Some("set server pg-primary/pg-1 health down"), "{said:?}");
+    assert!(said.contains(&"pg-1: its role changed; down in pg-primary".to_owned()), "{said:?}");
+}
+
+#[test]
+fn a_leader_that_hangs_up_and_still_leads_is_left_alone_and_asked_no_more_after_a_while() {
+    let w = followed("LFF");
+    let hang_up = || w.sys.state().hung_up.extend([SocketAddr::from(([10, 0, 0, 1], 5432))]);
+    let (_, told) = watched(&w, true, 3, &hang_up);
+    let asked = w.asked().1;
+    assert!(told.is_empty() && asked > 0, "{told:?}, asked {asked}");
+    w.sys.state().clock = Duration::ZERO;
+    w.daemon().patroni = 0;
+    watched(&w, true, 60, &|| {});
+    assert_eq!(w.asked().1, 0);
+}
+
+#[test]
+fn while_no_check_turns_and_nobody_hangs_up_nobody_is_asked() {
+    let w = followed("LFF");
+    let (_, told) = watched(&w, true, 5, &|| demoted(&w, false));
+    assert_eq!((told.len(), w.asked().1), (0, 0));
+}
+
+#[test]
+fn a_cluster_without_a_leader_is_asked_once_a_second_and_less_often_after_a_minute() {
+    let asked_in = |seconds: u64| {
+        let w = followed("FFF");
+        w.daemon().view = "primary/1:DOWN:0 primary/2:DOWN:0".into();
+        watched(&w, true, seconds, &|| {});
+        w.asked().1
+    };
+    let (minute, two) = (asked_in(60), asked_in(120));
+    assert!((110..=130).contains(&minute) && (30..=50).contains(&(two - minute)), "{minute}, {two}");
 }

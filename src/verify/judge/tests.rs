@@ -33,7 +33,7 @@ fn world(leader: i64) -> World {
     let hosts: Vec<(String, Vars)> = [(1, "primary"), (2, "replica"), (3, "offline")]
         .map(|(seq, role)| {
             let v = json!({"pg_cluster": "pg-test", "pg_seq": seq, "pg_role": role});
-            (format!("10.0.0.{seq}"), v.as_object().unwrap().clone())
+            (format!("10.0.0.{seq}"), v.as_object().unwrap().into())
         })
         .to_vec();
     let view: Vec<_> = hosts.iter().map(|(n, v)| (n.as_str(), v)).collect();

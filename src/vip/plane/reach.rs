@@ -99,8 +99,8 @@ mod tests {
         let mut hosts = fixture::hosts(&nat(&json!({})));
         for n in 4..60 {
             let mut vars = one.clone();
-            vars.insert("pg_seq".into(), n.into());
-            vars.insert("ansible_host".into(), format!("10.0.1.{n}").into());
+            vars.insert("pg_seq", n.into());
+            vars.insert("ansible_host", format!("10.0.1.{n}").into());
             hosts.push((format!("db{n}"), vars));
         }
         let c = fixture::of(&hosts, "lvs1");

@@ -84,7 +84,7 @@ fn a_member_of_both_tiers_is_one_real_server_that_is_right_in_both() {
 #[test]
 fn a_member_without_weight_takes_nothing_and_keeps_no_backup_from_serving() {
     let mut hosts = fixture::hosts(&nat(&json!({})));
-    hosts[1].1.insert("pg_weight".into(), 0.into());
+    hosts[1].1.insert("pg_weight", 0.into());
     let all = planned(&fixture::of(&hosts, "lvs1")).unwrap();
     let replica = named(&all, "replica");
     assert_eq!(replica.real.iter().map(|r| r.weight).collect::<Vec<_>>(), [100, 0, 100]);
@@ -145,8 +145,8 @@ fn many_members_are_asked_in_several_calls_that_keepalived_can_read() {
     let mut hosts = fixture::hosts(&nat(&json!({})));
     for n in 4..40 {
         let mut vars = one.clone();
-        vars.insert("pg_seq".into(), n.into());
-        vars.insert("ansible_host".into(), format!("10.0.0.1{n}").into());
+        vars.insert("pg_seq", n.into());
+        vars.insert("ansible_host", format!("10.0.0.1{n}").into());
         hosts.push((format!("db{n}"), vars));
     }
     let all = planned(&fixture::of(&hosts, "lvs1")).unwrap();
@@ -172,7 +172,7 @@ fn a_call_that_keepalived_cannot_read_is_refused() {
 #[test]
 fn names_and_shared_ports_are_refused() {
     let mut hosts = fixture::hosts(&nat(&json!({})));
-    hosts[1].1.insert("ansible_host".into(), "db2.example".into());
+    hosts[1].1.insert("ansible_host", "db2.example".into());
     let view: Vec<_> = hosts.iter().map(|(n, v)| (n.as_str(), v)).collect();
     let cluster = crate::inventory::cluster::build("pg-test", &view, &Default::default()).unwrap();
     let services = crate::resolve::cluster(&cluster, Default::default()).unwrap();

@@ -69,6 +69,33 @@ $(service replica 5434 /read-only pgbouncer "selector_backup: '[? pg_role == \`p
     up_in node3 pg-test-primary/pg-test-2 || fail "it changes by itself: the control shows nothing"
 }
 
+# said_at NODE WORDS: when the watch said so last, in seconds since the epoch.
+said_at() { on "$1" "journalctl -u pgsvc-watch -o short-unix --no-pager | grep -F '$2' | tail -1 | cut -d' ' -f1" </dev/null; }
+
+case_a_demoted_leader_is_down_before_it_is_back() {
+    leads node1
+    fresh node3
+    # No check finds anything out here: what wakes the watch is the old leader's PostgreSQL, which goes away.
+    local slow='haproxy: {default_server_options: "inter 120s fastinter 120s downinter 120s rise 3 fall 3"}'
+    inventory "$(cluster pg-test '' own "$(service primary 5433 /primary pgbouncer "$slow")
+$(service default 5436 /primary postgres "$slow")")" | put node3 inv.yml
+    must 0 on node3 pgsvc apply -i /root/inv.yml
+    true_within 5 up_in node3 pg-test-primary/pg-test-1
+    # The next look of the watch, which connects.
+    sleep 2
+    later "leads node1"
+    leads node2
+    true_within 10 up_in node3 pg-test-primary/pg-test-2
+    down_in node3 pg-test-primary/pg-test-1 || fail "the old leader is still up"
+    local down back
+    down=$(said_at node3 'pg-test-1: its role changed; down in')
+    back=$(sql node1 5432 'select extract(epoch from pg_postmaster_start_time())')
+    echo "down at $down, the server that is a replica now started at $back"
+    awk -v down="$down" -v back="$back" 'BEGIN {exit !(down > 0 && down < back)}' || fail "it was back before it was down"
+    must 0 on node3 journalctl -u pgsvc-watch --no-pager
+    says_not 'error|panick'
+}
+
 case_sessions_in_old_workers_follow_a_switchover() {
     leads node1
     fresh node3

@@ -13,7 +13,7 @@ fn pg_test(vip: &Value) -> Cluster {
     let one = |seq: u64, role: &str| {
         let mut vars = json!({"pg_cluster": "pg-test", "pg_seq": seq, "pg_role": role});
         vars.as_object_mut().unwrap().extend(vip.as_object().unwrap().clone());
-        (format!("10.10.10.1{seq}"), vars.as_object().unwrap().clone())
+        (format!("10.10.10.1{seq}"), vars.as_object().unwrap().into())
     };
     let hosts: Vec<(String, Vars)> = vec![one(1, "primary"), one(2, "replica"), one(3, "offline")];
     let view: Vec<_> = hosts.iter().map(|(n, v)| (n.as_str(), v)).collect();

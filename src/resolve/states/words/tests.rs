@@ -5,7 +5,7 @@ use serde_json::json;
 fn cluster(roles: &[&str]) -> Cluster {
     let one = |(i, role): (usize, &&str)| {
         let vars = json!({"pg_cluster": "pg-test", "pg_seq": i + 1, "pg_role": role});
-        (format!("10.0.0.{}", i + 1), vars.as_object().unwrap().clone())
+        (format!("10.0.0.{}", i + 1), vars.as_object().unwrap().into())
     };
     let hosts: Vec<_> = roles.iter().enumerate().map(one).collect();
     let view: Vec<_> = hosts.iter().map(|(n, v)| (n.as_str(), v)).collect();

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 fn pg_test() -> Cluster {
     let vars: Vars =
-        json!({"pg_cluster": "pg-test", "pg_seq": 1, "pg_role": "primary"}).as_object().unwrap().clone();
+        json!({"pg_cluster": "pg-test", "pg_seq": 1, "pg_role": "primary"}).as_object().unwrap().into();
     build("pg-test", &[("127.0.0.1", &vars)], &Overrides { services: None::<Value>, ..Overrides::default() })
         .unwrap()
 }

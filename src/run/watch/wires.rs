@@ -1,0 +1,89 @@
+//! A connection to the PostgreSQL of every member that HAProxy takes for a leader, on which nothing is ever said. A server
+//! that is demoted, stopped or killed closes it, and the watch wakes at that moment: HAProxy's checks need seconds, and a
+//! demoted server is back as a replica before them. What that means is not decided here.
+//!
+//! To PostgreSQL such a connection is a client that has not said yet who it is: it takes no session, needs no login, and
+//! leaves no line in the log, neither when the client goes nor when the server gives it up (authentication_timeout).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::Node;
+use crate::host::Stream;
+use crate::parallel::parallel;
+use crate::request::Model;
+
+/// A server gives a silent client a minute (`authentication_timeout`); before that it is another connection.
+const AGE: Duration = Duration::from_secs(45);
+/// After one ended, or could not be had.
+const AGAIN: Duration = Duration::from_secs(5);
+/// A leader that answers HAProxy answers within this time.
+const CONNECT: Duration = Duration::from_millis(500);
+const AT_ONCE: usize = 64;
+
+#[derive(Default)]
+pub(super) struct Wires {
+    /// PostgreSQL's port by the member's address, as its cluster has it.
+    ports: BTreeMap<String, u16>,
+    held: BTreeMap<String, Wire>,
+    /// When the last one ended, or could not be had.
+    without: BTreeMap<String, Duration>,
+}
+
+struct Wire {
+    stream: Box<dyn Stream>,
+    since: Duration,
+}
+
+impl Wires {
+    pub fn load(&mut self, model: &Model) {
+        let members = model.clusters.values().flat_map(|c| &c.cluster.members);
+        self.ports = members.map(|m| (m.address.clone(), m.pg_port)).collect();
+    }
+
+    /// Has a connection to each of these hosts, and to no other.
+    pub fn keep(&mut self, node: &Node<'_>, leaders: &BTreeSet<&str>, addresses: &BTreeMap<String, IpAddr>) {
+        let now = node.sys.now();
+        let lately = |at: &Duration| now.saturating_sub(*at) < AGAIN;
+        self.held
+            .retain(|host, wire| leaders.contains(host.as_str()) && now.saturating_sub(wire.since) < AGE);
+        self.without.retain(|host, at| leaders.contains(host.as_str()) && lately(at));
+        let free = |host: &&&str| !self.held.contains_key(**host) && !self.without.contains_key(**host);
+        let wanted: Vec<(&str, SocketAddr)> = leaders
+            .iter()
+            .filter(free)
+            .filter_map(|host| {
+                Some((*host, SocketAddr::new(*addresses.get(*host)?, *self.ports.get(*host)?)))
+            })
+            .collect();
+        let made = parallel(&wanted, AT_ONCE, |(_, addr)| node.sys.connect(*addr, CONNECT).ok());
+        for ((host, _), stream) in wanted.into_iter().zip(made) {
+            match stream {
+                Some(stream) => drop(self.held.insert(host.to_owned(), Wire { stream, since: now })),
+                None => drop(self.without.insert(host.to_owned(), now)),
+            }
+        }
+    }
+
+    /// In the order of their hosts' names.
+    pub fn streams(&self) -> Vec<&dyn Stream> {
+        self.held.values().map(|wire| wire.stream.as_ref()).collect()
+    }
+
+    /// The hosts of those that ended, by their numbers in `streams`.
+    pub fn ended(&mut self, numbers: &[usize], now: Duration) -> BTreeSet<String> {
+        let hosts: BTreeSet<String> = self
+            .held
+            .keys()
+            .enumerate()
+            .filter(|(n, _)| numbers.contains(n))
+            .map(|(_, h)| h.clone())
+            .collect();
+        for host in &hosts {
+            self.held.remove(host);
+            self.without.insert(host.clone(), now);
+        }
+        hosts
+    }
+}
