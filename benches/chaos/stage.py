@@ -19,6 +19,7 @@ TOP = HERE.parent.parent
 BINARY = TOP / 'library' / 'pgsvc'
 OUT = TOP / 'target' / 'bench'
 NAME = os.environ.get('PGSVC_LAB_NAME', 'chaos')
+PATRONI = os.environ.get('PATRONI') or '4.1.5'
 LAB = Path(os.environ.get('PGSVC_LAB_DIR', TOP / 'target' / 'lab')) / 'labs' / NAME
 BALANCER, BALANCER_ADDRESS = 'lb1', '10.10.10.21'
 MEMBERS = {'node1': 'pg-test-1', 'node2': 'pg-test-2', 'node3': 'pg-test-3'}
@@ -164,6 +165,8 @@ def make():
     configure('http', pause=True)
     time.sleep(3)
     certificates()
+    if PATRONI != 'image':
+        subprocess.run([str(TOP / 'lab' / 'patroni'), '--name', NAME, PATRONI, *MEMBERS], check=True)
     for node in MEMBERS:
         on(node, 'systemctl restart patroni')
     until("Patroni's API speaks TLS", 30, lambda: all(api(node, '/patroni') for node in MEMBERS))

@@ -2,7 +2,7 @@
 
 import unittest
 
-from reckon import RISE, Session, Trouble, gap, gaps, misrouted, missing, percentile, quiet, sessions, two_primaries
+from reckon import RISE, UNDER_WAY, Session, Trouble, gap, gaps, misrouted, missing, percentile, quiet, sessions, two_primaries
 from schedule import schedule
 from faults import ALL
 
@@ -52,7 +52,7 @@ class Misrouted(unittest.TestCase):
         log = [*truth('m2', True, 10, 14, 19, 21), on('5434', 20, 'm1', False)]
         cut = Trouble('partition-replica', False, 12, 19, 30, reads_leave=True)
         self.assertEqual(self.wrong(log, [cut]), [(0, 0), (0, 0)])
-        long_ago = Trouble('partition-replica', False, 2, 19 - RISE, 30, reads_leave=True)
+        long_ago = Trouble('partition-replica', False, 2, 19 - UNDER_WAY - RISE, 30, reads_leave=True)
         self.assertEqual(self.wrong(log, [long_ago]), [(0, 0), (0, 1)])
 
 
