@@ -96,26 +96,39 @@ pub struct Change {
 
 impl Change {
     pub fn of(c: &FileChange) -> Self {
-        let text = |bytes: &[u8]| mask(&String::from_utf8_lossy(bytes));
-        let before = c.before.as_ref().map(|b| text(&b.content)).unwrap_or_default();
-        let after = c.after.as_ref().map(|a| mask(&a.content)).unwrap_or_default();
+        Self::from(c.clone())
+    }
+}
+
+impl From<FileChange> for Change {
+    fn from(c: FileChange) -> Self {
         let kind = match (&c.before, &c.after) {
             (None, _) => ChangeKind::Create,
             (_, None) => ChangeKind::Remove,
             (Some(b), Some(a)) if b.content == a.content.as_bytes() => ChangeKind::Attributes,
             _ => ChangeKind::Replace,
         };
-        Self { path: c.path.display().to_string(), kind, before, after }
+        let text = |bytes: &[u8]| masked(String::from_utf8_lossy(bytes).into_owned());
+        Self {
+            path: c.path.display().to_string(),
+            kind,
+            before: c.before.map(|b| text(&b.content)).unwrap_or_default(),
+            after: c.after.map(|a| masked(a.content)).unwrap_or_default(),
+        }
     }
 }
 
 /// Hides what follows a word that says a secret comes, to the line's end: hashes too, which can be guessed at leisure,
 /// and secrets of several words.
 pub fn mask(text: &str) -> String {
+    masked(text.to_owned())
+}
+
+fn masked(text: String) -> String {
     // Most files say nothing of the kind: they are looked through once, and not word by word.
     let lower = text.to_ascii_lowercase();
     if !lower.contains("password") && !lower.contains("auth") {
-        return text.to_owned();
+        return text;
     }
     let secret_from = |l: &str| {
         let words: Vec<(usize, &str)> =
@@ -136,6 +149,19 @@ pub fn mask(text: &str) -> String {
 
 impl Report {
     pub fn planned(&mut self, plan: &Plan) {
+        self.changes = plan.changes.iter().map(Change::of).collect();
+        self.said(plan);
+    }
+
+    /// The same of a plan that nobody carries out: its files are not held twice.
+    pub fn will(&mut self, mut plan: Plan) {
+        let changes = std::mem::take(&mut plan.changes);
+        self.said(&plan);
+        self.changed |= !changes.is_empty();
+        self.changes = changes.into_iter().map(Change::from).collect();
+    }
+
+    fn said(&mut self, plan: &Plan) {
         self.changed = !plan.is_empty();
         self.action = Some(plan.action.clone());
         self.reason = plan.reason.clone();
@@ -143,7 +169,6 @@ impl Report {
         self.commands = plan.commands.clone();
         self.by_hand = plan.hands.clone();
         self.hash = plan.hash.clone();
-        self.changes = plan.changes.iter().map(Change::of).collect();
     }
 
     /// A second daemon's plan, beside the first one's.

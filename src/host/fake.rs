@@ -46,8 +46,9 @@ pub struct State {
     pub clock: Duration,
     /// When somebody ends this process.
     pub ends: Option<Duration>,
-    /// Peers that close every connection of this moment, which the next pause notices.
+    /// Peers that close every connection of this moment, which the next pause notices; and those that always do.
     pub hung_up: BTreeSet<SocketAddr>,
+    pub hangs_up: BTreeSet<SocketAddr>,
     pub taken: BTreeMap<SocketAddr, io::ErrorKind>,
     locked: BTreeSet<PathBuf>,
 }
@@ -320,7 +321,8 @@ impl System for FakeSystem {
     fn pause_on(&self, time: Duration, wires: &[&dyn Stream]) -> Woken {
         self.sleep(time);
         let mut state = self.state();
-        let here = |wire: &&dyn Stream| wire.peer().is_some_and(|peer| state.hung_up.contains(&peer));
+        let gone = |peer: SocketAddr| state.hung_up.contains(&peer) || state.hangs_up.contains(&peer);
+        let here = |wire: &&dyn Stream| wire.peer().is_some_and(gone);
         let spoke = wires.iter().enumerate().filter(|(_, w)| here(w)).map(|(n, _)| n).collect();
         state.hung_up.clear();
         Woken { signalled: state.ends.is_some_and(|at| state.clock >= at), spoke }

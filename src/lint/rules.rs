@@ -34,6 +34,7 @@ pub static RULES: &[&Rule] = &[
     &roles::NO_PRIMARY,
     &roles::MANY_PRIMARIES,
     &roles::ALL_DRAINED,
+    &versions::TAKES_BACK,
     &selectors::NOBODY,
     &selectors::UNTIL_FAILOVER,
     &selectors::PRIMARY_LEFT_OUT,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::Obstacles;
 use super::make::{Ends, Files};
 use crate::error::Error;
+use crate::parallel::computed;
 use crate::render::haproxy::{Owner, VIP_SERVICE, owner};
 use crate::vip::duty::CHECK_PORT;
 
@@ -36,7 +37,8 @@ fn bind_address(text: &str) -> Option<SocketAddr> {
 
 /// The addresses of each file of a candidate, in their order.
 pub(super) fn bound(candidate: &Files) -> Vec<Vec<SocketAddr>> {
-    candidate.values().map(|content| binds(content)).collect()
+    let contents: Vec<&Vec<u8>> = candidate.values().collect();
+    computed(&contents, |content| binds(content))
 }
 
 /// Whose a file of the candidate is.

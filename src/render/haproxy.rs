@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{Contents, Layout, Templates, hash, view};
+use super::{Contents, Hash, Layout, Templates, view};
 use crate::error::{Error, Errors};
 use crate::parallel::computed;
 use crate::plan::RenderedFile;
@@ -16,6 +16,9 @@ use crate::resolve::ResolvedService;
 use crate::settings::NodeSettings;
 
 pub use vip::{SERVICE as VIP_SERVICE, frontend as vip_frontend, socket as vip_socket, vip};
+
+/// Files whose fixed parts are held at the same time: all of a thousand clusters would be as much as their files.
+const AT_ONCE: usize = 512;
 
 /// The first words of every file that is ours.
 pub const MARK: &str = "# Managed by pgsvc: ";
@@ -119,11 +122,17 @@ pub fn description(
     let others: Vec<(&Path, &[u8])> =
         managed.iter().map(|(p, c)| (*p, *c)).filter(|(p, _)| *p != path).collect();
     let is_server = |l: &&[u8]| l.starts_with(b"    server ");
-    let read = computed(&others, |(_, c)| {
-        (shape::shape(c).fixed, c.split(|b| *b == b'\n').filter(is_server).count())
-    });
-    let hash = hash(others.iter().zip(&read).map(|((p, _), (fixed, _))| (*p, fixed.as_bytes())));
-    let servers = read.iter().map(|(_, n)| n).sum::<usize>();
+    let (mut hash, mut servers) = (Hash::default(), 0_usize);
+    for some in others.chunks(AT_ONCE) {
+        let read = computed(some, |(_, c)| {
+            (shape::shape(c).fixed, c.split(|b| *b == b'\n').filter(is_server).count())
+        });
+        for ((path, _), (fixed, n)) in some.iter().zip(read) {
+            hash.add(path, fixed.as_bytes());
+            servers = servers.saturating_add(n);
+        }
+    }
+    let hash = hash.short();
     let view = DescriptionView {
         description: format!("pgsvc-{hash}"),
         server_state: layout.server_state.display().to_string(),

@@ -108,12 +108,24 @@ pub type Contents<'a> = BTreeMap<&'a Path, &'a [u8]>;
 /// A short hash of files, in the order of their paths.
 pub fn hash<'a>(files: impl IntoIterator<Item = (&'a Path, &'a [u8])>) -> String {
     let sorted: BTreeMap<&Path, &[u8]> = files.into_iter().collect();
-    let mut sha = Sha256::new();
-    for (path, content) in sorted {
-        sha.update(path.as_os_str().as_encoded_bytes());
-        sha.update([0]);
-        sha.update(content.len().to_le_bytes());
-        sha.update(content);
+    let mut hash = Hash::default();
+    sorted.into_iter().for_each(|(path, content)| hash.add(path, content));
+    hash.short()
+}
+
+/// The same of files that come one by one, in that order.
+#[derive(Default)]
+struct Hash(Sha256);
+
+impl Hash {
+    fn add(&mut self, path: &Path, content: &[u8]) {
+        self.0.update(path.as_os_str().as_encoded_bytes());
+        self.0.update([0]);
+        self.0.update(content.len().to_le_bytes());
+        self.0.update(content);
     }
-    sha.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
+
+    fn short(self) -> String {
+        self.0.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
+    }
 }

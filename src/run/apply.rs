@@ -77,9 +77,12 @@ fn check(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Erro
         ports::login(node, &model.options)?;
     }
     let ready = ready.checked(node, &templates, report, &|plan| dry::refuses(node, daemon, plan))?;
-    report.planned(&ready.plan);
-    report.msg = summary(&ready.plan, HAPROXY, true);
-    vip::check(node, &ready.model, &templates, report)
+    let Ready { model, mut plan, .. } = ready;
+    report.msg = summary(&plan, HAPROXY, true);
+    // Nothing is installed, so nobody needs it any more: of a thousand clusters it is as large as all their files.
+    plan.candidate.clear();
+    report.will(plan);
+    vip::check(node, &model, &templates, report)
 }
 
 /// What is installed, and the HAProxy that runs it: systemd is asked once for both.

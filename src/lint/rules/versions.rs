@@ -18,6 +18,20 @@ pub static TOO_NEW: Rule = Rule {
     check: too_new,
 };
 
+pub static TAKES_BACK: Rule = Rule {
+    code: "PGS023",
+    name: "takes-back",
+    severity: Severity::Warning,
+    title: "A Patroni that may take the leader's key back",
+    reason: "A primary that was cut off, or whose Patroni hung, may lead again on its old timeline when it is back, although another one was promoted meanwhile; what that one acknowledged is lost, in synchronous mode too. Seen with 3.0.2 (Debian 12) and etcd's v3 API, not with 4.1.5 (docs/faults.md); 3.1.0's notes say that a stale primary must not win.",
+    fix: "use Patroni 3.1 or newer",
+    bad: "patroni_version: 3.0.2",
+    good: "patroni_version: 3.3.2",
+    check: takes_back,
+};
+
+const MENDED: Version = [3, 1, 0];
+
 type Version = [u32; 3];
 
 fn since(a: &Asked<'_>) -> impl Iterator<Item = (&'static str, Version)> {
@@ -55,6 +69,15 @@ fn too_new(view: &View<'_>, sink: &mut Sink) {
             sink.service(c, &s.service, &URL, what);
         }
     });
+}
+
+fn takes_back(view: &View<'_>, sink: &mut Sink) {
+    for c in &view.clusters {
+        let of = |h: &&crate::inventory::Host| version(&view::text(&h.vars, "patroni_version")?);
+        if let Some([x, y, z]) = c.hosts.iter().filter_map(of).min().filter(|v| *v < MENDED) {
+            sink.cluster(c, &["patroni_version"], format!("Patroni {x}.{y}.{z}"));
+        }
+    }
 }
 
 #[cfg(test)]

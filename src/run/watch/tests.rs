@@ -169,6 +169,15 @@ fn a_leader_that_hangs_up_and_still_leads_is_left_alone_and_asked_no_more_after_
 }
 
 #[test]
+fn a_server_that_hangs_up_on_everybody_silent_is_connected_to_less_and_less() {
+    let w = followed("LFF");
+    w.sys.state().hangs_up.insert(SocketAddr::from(([10, 0, 0, 1], 5432)));
+    watched(&w, true, 600, &|| {});
+    let asked = w.asked().1;
+    assert!((20..=300).contains(&asked), "asked {asked} times in ten minutes");
+}
+
+#[test]
 fn while_no_check_turns_and_nobody_hangs_up_nobody_is_asked() {
     let w = followed("LFF");
     let (_, told) = watched(&w, true, 5, &|| demoted(&w, false));

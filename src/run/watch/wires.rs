@@ -16,8 +16,10 @@ use crate::request::Model;
 
 /// A server gives a silent client a minute (`authentication_timeout`); before that it is another connection.
 const AGE: Duration = Duration::from_secs(45);
-/// After one ended, or could not be had.
+/// After one ended, or could not be had; twice as long each time that one does not live for half its age: where
+/// `authentication_timeout` is a second, or something else than PostgreSQL listens, an end means nothing.
 const AGAIN: Duration = Duration::from_secs(5);
+const DOUBLINGS: u32 = 6;
 /// A leader that answers HAProxy answers within this time.
 const CONNECT: Duration = Duration::from_millis(500);
 const AT_ONCE: usize = 64;
@@ -27,8 +29,14 @@ pub(super) struct Wires {
     /// PostgreSQL's port by the member's address, as its cluster has it.
     ports: BTreeMap<String, u16>,
     held: BTreeMap<String, Wire>,
-    /// When the last one ended, or could not be had.
-    without: BTreeMap<String, Duration>,
+    without: BTreeMap<String, Pause>,
+}
+
+/// Until when there is none, and how many before it did not live long.
+#[derive(Clone, Copy)]
+struct Pause {
+    until: Duration,
+    short: u32,
 }
 
 struct Wire {
@@ -45,11 +53,11 @@ impl Wires {
     /// Has a connection to each of these hosts, and to no other.
     pub fn keep(&mut self, node: &Node<'_>, leaders: &BTreeSet<&str>, addresses: &BTreeMap<String, IpAddr>) {
         let now = node.sys.now();
-        let lately = |at: &Duration| now.saturating_sub(*at) < AGAIN;
         self.held
             .retain(|host, wire| leaders.contains(host.as_str()) && now.saturating_sub(wire.since) < AGE);
-        self.without.retain(|host, at| leaders.contains(host.as_str()) && lately(at));
-        let free = |host: &&&str| !self.held.contains_key(**host) && !self.without.contains_key(**host);
+        self.without.retain(|host, _| leaders.contains(host.as_str()));
+        let waits = |host: &str| self.without.get(host).is_some_and(|pause| now < pause.until);
+        let free = |host: &&&str| !self.held.contains_key(**host) && !waits(host);
         let wanted: Vec<(&str, SocketAddr)> = leaders
             .iter()
             .filter(free)
@@ -61,7 +69,7 @@ impl Wires {
         for ((host, _), stream) in wanted.into_iter().zip(made) {
             match stream {
                 Some(stream) => drop(self.held.insert(host.to_owned(), Wire { stream, since: now })),
-                None => drop(self.without.insert(host.to_owned(), now)),
+                None => self.pause(host, now, false),
             }
         }
     }
@@ -81,9 +89,16 @@ impl Wires {
             .map(|(_, h)| h.clone())
             .collect();
         for host in &hosts {
-            self.held.remove(host);
-            self.without.insert(host.clone(), now);
+            let lived = self.held.remove(host).map_or(AGE, |wire| now.saturating_sub(wire.since));
+            self.pause(host, now, lived < AGE / 2);
         }
         hosts
+    }
+
+    fn pause(&mut self, host: &str, now: Duration, short: bool) {
+        let before = self.without.get(host).map_or(0, |pause| pause.short);
+        let short = if short { before.saturating_add(1).min(DOUBLINGS) } else { 0 };
+        let wait = AGAIN.saturating_mul(1 << short);
+        self.without.insert(host.to_owned(), Pause { until: now.saturating_add(wait), short });
     }
 }
