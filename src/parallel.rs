@@ -31,7 +31,7 @@ pub fn parallel<T: Sync, R: Send>(items: &[T], limit: usize, f: impl Fn(&T) -> R
 
 /// Threads for what only computes: asking how many cores there are would be a look at the machine, and more threads than
 /// cores cost nothing that shows.
-const CORES: usize = 4;
+const CORES: usize = 2;
 /// So many items are computed sooner than a thread is there.
 const FEW: usize = 32;
 

@@ -3,9 +3,13 @@
 use std::io::{IsTerminal, Write};
 
 use crate::error::Errors;
+use crate::parallel::computed;
 use crate::report::{Change, ChangeKind, Report};
 use crate::verify::judge::{PortResult, Status};
 use crate::verify::stray::OldWorker;
+
+/// Diffs that are made before any of them is printed.
+const AT_ONCE: usize = 512;
 
 /// Prints a text as it is.
 pub fn text(text: &str) {
@@ -183,20 +187,24 @@ fn whole(path: &str, header: &str, text: &str) -> Option<String> {
     Some(out)
 }
 
-/// The same in colours, where they are wanted.
-pub fn diff(c: &Change) -> String {
-    let text = plain_diff(c);
+/// Prints the diffs, in colours where they are wanted. A first run has thousands: so many are made at the same time.
+pub fn diffs(all: &[Change]) {
     // Asked once: a question to the kernel for each line of a first run is most of what it takes.
-    if !wants_colour(std::io::stdout().is_terminal()) {
-        return text;
+    let colours = wants_colour(std::io::stdout().is_terminal());
+    for some in all.chunks(AT_ONCE) {
+        text(&computed(some, |c| diff(c, colours)).concat());
     }
-    let paint = |l: &str| match l.as_bytes().first() {
-        Some(b'+') => colour(l, "32"),
-        Some(b'-') => colour(l, "31"),
-        Some(b'@') => colour(l, "36"),
+}
+
+fn diff(c: &Change, colours: bool) -> String {
+    let text = plain_diff(c);
+    let paint = |l: &str| match l.as_bytes().first().filter(|_| colours) {
+        Some(b'+') => paint(l, "32", true),
+        Some(b'-') => paint(l, "31", true),
+        Some(b'@') => paint(l, "36", true),
         _ => l.to_owned(),
     };
-    text.lines().map(paint).map(|l| l + "\n").collect()
+    if colours { text.lines().map(paint).map(|l| l + "\n").collect() } else { text }
 }
 
 /// A report: its ports, its sentence, everything that is wrong.

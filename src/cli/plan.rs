@@ -1,5 +1,7 @@
 //! `plan`: what would change, as a diff.
 
+use std::mem::ManuallyDrop;
+
 use serde_json::Value;
 
 use super::args::{self, Flags, Format, PlanArgs};
@@ -73,12 +75,13 @@ pub fn run(a: &PlanArgs) -> Result<u8, Errors> {
     let mut request = args::request(&node, &files, &a.source, &flags)?;
     request.check = true;
     request.brief = a.source.format == Format::Table;
-    let model = request::model(request)?;
+    // The process ends with it: to give a thousand clusters back piece by piece would be work for nobody.
+    let model = ManuallyDrop::new(request::model(request)?);
     let report = run::apply::apply(&node, &model);
     match a.source.format {
         Format::Json => out::json(&json(&report)),
         Format::Table => {
-            report.changes.iter().for_each(|c| out::text(&out::diff(c)));
+            out::diffs(&report.changes);
             out::text(&steps(&report));
             out::report(&report, a.source.verbose);
             if report.action == Some(Action::Restart) && !a.consent.allow_restart {

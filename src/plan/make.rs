@@ -24,14 +24,16 @@ pub fn plan(
     haproxy_gid: Option<u32>,
 ) -> Result<Plan, Obstacles> {
     let mut found = Obstacles::default();
-    let mut changes: BTreeMap<PathBuf, Option<RenderedFile>> = BTreeMap::new();
     let ends = Ends::of(&wanted);
-    for (file, is_unit) in files(&mut wanted) {
-        if file.path != layout.config || !installed.pristine {
-            foreign(&mut found, &file, installed.files.get(&file.path), ends.adopt, is_unit);
-        }
-        changes.insert(file.path.clone(), Some(file));
-    }
+    // Collected, not inserted: they come in the order of their paths but for a few, and paths are slow to compare.
+    let mut changes: BTreeMap<PathBuf, Option<RenderedFile>> = files(&mut wanted)
+        .map(|(file, is_unit)| {
+            if file.path != layout.config || !installed.pristine {
+                foreign(&mut found, &file, installed.files.get(&file.path), ends.adopt, is_unit);
+            }
+            (file.path.clone(), Some(file))
+        })
+        .collect();
     for (path, file) in &installed.files {
         if stale(path, file, &ends, layout) {
             changes.entry(path.clone()).or_insert(None);
@@ -171,16 +173,13 @@ fn outcome(
     installed: &Installed,
     layout: &Layout,
 ) -> Files {
-    let mut candidate: Files = BTreeMap::new();
-    for (path, file) in haproxy_files(installed, layout).filter(|(p, _)| !changes.contains_key(*p)) {
-        candidate.insert(path.clone(), file.content.clone());
-    }
-    for (path, change) in changes.iter().filter(|(p, _)| layout.loads(p)) {
-        if let Some(file) = change {
-            candidate.insert(path.clone(), file.content.clone().into_bytes());
-        }
-    }
-    candidate
+    let stays = haproxy_files(installed, layout).filter(|(p, _)| !changes.contains_key(*p));
+    let stays = stays.map(|(path, file)| (path.clone(), file.content.clone()));
+    let new = changes
+        .iter()
+        .filter(|(p, _)| layout.loads(p))
+        .filter_map(|(path, change)| Some((path.clone(), change.as_ref()?.content.clone().into_bytes())));
+    stays.chain(new).collect()
 }
 
 /// Those that are ours.

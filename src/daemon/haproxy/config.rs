@@ -2,7 +2,7 @@
 //! whom. Understands what pgsvc's templates write; a line that it does not know makes no check. Pure.
 
 use crate::inventory::tls::TlsFiles;
-use crate::render::haproxy::shape::{SECTIONS, place};
+use crate::render::haproxy::shape::{is_section, place};
 
 /// A section that has servers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -91,7 +91,7 @@ pub fn backends(text: &str) -> Vec<Backend> {
                 inside = true;
                 all.push(Backend { name: (*name).to_owned(), ..Backend::default() });
             }
-            [other, ..] if SECTIONS.contains(other) => inside = false,
+            [other, ..] if is_section(other) => inside = false,
             _ => {
                 if let Some(backend) = all.last_mut().filter(|_| inside) {
                     directive(backend, &words);

@@ -6,58 +6,72 @@
 
 use std::collections::BTreeSet;
 
-/// First words that begin a section (HAProxy manual, chapters 2 to 12).
-pub const SECTIONS: [&str; 20] = [
-    "global",
-    "defaults",
-    "frontend",
-    "backend",
-    "listen",
-    "userlist",
-    "peers",
-    "resolvers",
-    "mailers",
-    "cache",
-    "program",
-    "http-errors",
-    "ring",
-    "log-forward",
-    "fcgi-app",
-    "crt-store",
-    "traces",
-    "log-profile",
-    "acme",
-    "crt-list",
-];
+/// Whether a first word begins a section (HAProxy manual, chapters 2 to 12).
+#[must_use]
+pub fn is_section(word: &str) -> bool {
+    matches!(
+        word,
+        "global"
+            | "defaults"
+            | "frontend"
+            | "backend"
+            | "listen"
+            | "userlist"
+            | "peers"
+            | "resolvers"
+            | "mailers"
+            | "cache"
+            | "program"
+            | "http-errors"
+            | "ring"
+            | "log-forward"
+            | "fcgi-app"
+            | "crt-store"
+            | "traces"
+            | "log-profile"
+            | "acme"
+            | "crt-list"
+    )
+}
+
 /// Algorithms whose servers and weights may change at runtime; `source` and `static-rr` are computed at the start.
 const DYNAMIC: [&str; 3] = ["roundrobin", "leastconn", "random"];
-const FLAGS: [&str; 6] = ["check", "check-ssl", "backup", "send-proxy", "send-proxy-v2", "check-send-proxy"];
-const VALUED: [&str; 24] = [
-    "port",
-    "verify",
-    "ca-file",
-    "crt",
-    "verifyhost",
-    "check-sni",
-    "weight",
-    "maxconn",
-    "track",
-    "inter",
-    "fastinter",
-    "downinter",
-    "rise",
-    "fall",
-    "slowstart",
-    "maxqueue",
-    "on-marked-down",
-    "on-marked-up",
-    "on-error",
-    "observe",
-    "error-limit",
-    "agent-inter",
-    "tcp-ut",
-    "init-addr",
-];
+/// Keywords of a server line that take no value.
+fn is_flag(word: &str) -> bool {
+    matches!(word, "check" | "check-ssl" | "backup" | "send-proxy" | "send-proxy-v2" | "check-send-proxy")
+}
+
+/// Those that take one.
+fn is_valued(word: &str) -> bool {
+    matches!(
+        word,
+        "port"
+            | "verify"
+            | "ca-file"
+            | "crt"
+            | "verifyhost"
+            | "check-sni"
+            | "weight"
+            | "maxconn"
+            | "track"
+            | "inter"
+            | "fastinter"
+            | "downinter"
+            | "rise"
+            | "fall"
+            | "slowstart"
+            | "maxqueue"
+            | "on-marked-down"
+            | "on-marked-up"
+            | "on-error"
+            | "observe"
+            | "error-limit"
+            | "agent-inter"
+            | "tcp-ut"
+            | "init-addr"
+    )
+}
+
 /// `add server` of 2.6 refuses these; a server that tracks a dynamic one is refused too, so tracking is left to a reload.
 const NOT_ADDED: [&str; 3] = ["tcp-ut", "init-addr", "track"];
 
@@ -199,7 +213,7 @@ fn split(content: &str) -> Vec<Vec<&str>> {
         if first.starts_with('#') {
             continue;
         }
-        if SECTIONS.contains(&first) {
+        if is_section(first) {
             all.push(Vec::new());
         }
         if let Some(last) = all.last_mut() {
@@ -306,8 +320,8 @@ fn options<'a>(line: &str, words: &[&'a str]) -> Option<Vec<Word<'a>>> {
     let mut all: Vec<Word<'a>> = Vec::with_capacity(words.len());
     let mut words = words.iter();
     while let Some(key) = words.next() {
-        let value = if VALUED.contains(key) { Some(*words.next()?) } else { None };
-        if value.is_none() && !FLAGS.contains(key) || all.iter().any(|(k, _)| k == key) {
+        let value = if is_valued(key) { Some(*words.next()?) } else { None };
+        if value.is_none() && !is_flag(key) || all.iter().any(|(k, _)| k == key) {
             return None;
         }
         if matches!(*key, "weight" | "maxconn" | "port") {
