@@ -36,9 +36,12 @@ demo-stop: ## ends the demo's cluster
 test: tools build lint unit size instructions ansible-test cluster-test ## every test, but for whole machines
 	@echo "all tests passed"
 
+# Faults after which a session on a wrong role is nobody's fault but ours.
+CHAOS := switchover kill-postmaster etcd-down stop-patroni reload edit-weight edit-service
 .PHONY: slow
 # What takes longer than a developer waits for.
-slow: molecule-test deny ## what CI runs beside test: three scenarios of molecule, dependencies, seconds of every fuzz target
+slow: molecule-test deny ## what CI runs beside test: scenarios of molecule, dependencies, minutes of chaos, seconds of every fuzz target
+	MINUTES=3 RATE=100 SETUPS=pgsvc FAULTS="$(CHAOS)" benches/chaos/run
 	FUZZ_SECONDS=5 fuzz/run
 
 lint: rust ## format and clippy, warnings are errors
@@ -93,6 +96,11 @@ chaos: build ## an hour of seeded faults under load, with pgsvc and with a plain
 	lab/lab install
 	python3 -B benches/chaos/test_reckon.py
 	benches/chaos/run
+
+.PHONY: bench-peers
+bench-peers: build ## one load balancer of 1, 10, 100 clusters, side by side with other ways (UPSTREAM=DIR, CONFD=FILE add theirs)
+	lab/lab install
+	benches/peers/run
 
 .PHONY: bench-scale instructions
 bench-scale: build ## cost by clusters, 10 to 10,000; start and memory; health checks per second (SHORT=1: 3 minutes)

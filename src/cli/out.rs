@@ -278,7 +278,7 @@ mod tests {
             before: "a\nb\n".into(),
             after: "a\nc\n".into(),
         };
-        let text = diff(&c);
+        let text = diff(&c, false);
         assert!(text.contains("--- /x\n+++ /x (changed)\n") && text.contains("-b\n+c\n"), "{text}");
     }
 
