@@ -10,11 +10,10 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 WRITES, READS = ('5433', '5436'), ('5434',)
-# Seconds within which HAProxy's own settings must have noticed (inter 3s fastinter 1s downinter 5s rise 3 fall 3): a role
-# that is lost in three failed checks, a replica that is back in three good ones. What is later is a mistake.
-FALL, RISE = 3 + 1 + 1, 5 + 1 + 1
-# A check that was under way when the way came back fails all the same (timeout check).
-UNDER_WAY = 3
+# Seconds within which HAProxy's own settings must have noticed (inter 3s fastinter 1s downinter 5s rise 3 fall 3, timeout
+# check 3s): a role that is lost in three failed checks, a replica that is back in three good ones after the one that was
+# under way when it came back, which fails all the same. What is later is a mistake.
+FALL, RISE = 3 + 1 + 1, 3 + 5 + 1 + 1
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ def within(troubles, at):
 
 def by_policy(troubles, at):
     """Whether a fault keeps the load balancer from the replica, or did until a moment ago."""
-    return any(t.reads_leave and t.begin <= at < t.undone + UNDER_WAY + RISE for t in troubles)
+    return any(t.reads_leave and t.begin <= at < t.undone + RISE for t in troubles)
 
 
 def missing(log, kept, sync_at):
@@ -207,7 +206,7 @@ def failures(log):
 
 def quiet(log, troubles):
     """Sessions while nothing was wrong: (sessions, served, p50, p99 of those served). What the machine itself bears."""
-    spans = [(t.begin - 0.5, t.undone + UNDER_WAY + RISE) for t in troubles]
+    spans = [(t.begin - 0.5, t.undone + RISE) for t in troubles]
     calm = [s for s in log if s.port in (*WRITES, *READS) and not any(a <= s.at < b for a, b in spans)]
     took = [s.end - s.at for s in calm if s.recovery is not None]
     return len(calm), len(took), percentile(took, 50), percentile(took, 99)

@@ -2,7 +2,7 @@
 
 import unittest
 
-from reckon import RISE, UNDER_WAY, Session, Trouble, gap, gaps, misrouted, missing, percentile, quiet, sessions, two_primaries
+from reckon import RISE, Session, Trouble, gap, gaps, misrouted, missing, percentile, quiet, sessions, two_primaries
 from schedule import schedule
 from faults import ALL
 
@@ -36,23 +36,23 @@ class Misrouted(unittest.TestCase):
 
     def test_reads_on_the_primary_are_wrong_once_a_replica_has_been_there_long_enough(self):
         read = on('5434', 20, 'm1', False)
-        long, short = truth('m2', True, 10, 14, 19, 21), truth('m2', True, 17, 19, 21)
+        long, short = truth('m2', True, 5, 14, 19, 21), truth('m2', True, 17, 19, 21)
         self.assertEqual(self.wrong([*long, read]), [(0, 0), (0, 1)])
         self.assertEqual(self.wrong([*short, read]), [(0, 0), (1, 0)])
-        self.assertEqual(self.wrong([*truth('m2', True, 10, 19), *truth('m2', False, 21), read]), [(0, 0), (0, 0)])
+        self.assertEqual(self.wrong([*truth('m2', True, 5, 19), *truth('m2', False, 21), read]), [(0, 0), (0, 0)])
         self.assertEqual(self.wrong([read]), [(0, 0), (0, 0)])
 
     def test_reads_on_a_replica_that_was_promoted_a_moment_ago_are_told_apart_too(self):
-        replica = truth('m2', True, 10, 14, 19, 23)
+        replica = truth('m2', True, 5, 14, 19, 23)
         was = truth('m1', True, 18)
         self.assertEqual(self.wrong([*replica, *was, on('5434', 22, 'm1', False)]), [(0, 0), (1, 0)])
         self.assertEqual(self.wrong([*replica, *truth('m1', True, 16), on('5434', 22, 'm1', False)]), [(0, 0), (0, 1)])
 
     def test_reads_leave_a_replica_that_the_load_balancer_cannot_reach(self):
-        log = [*truth('m2', True, 10, 14, 19, 21), on('5434', 20, 'm1', False)]
+        log = [*truth('m2', True, 5, 14, 19, 21), on('5434', 20, 'm1', False)]
         cut = Trouble('partition-replica', False, 12, 19, 30, reads_leave=True)
         self.assertEqual(self.wrong(log, [cut]), [(0, 0), (0, 0)])
-        long_ago = Trouble('partition-replica', False, 2, 19 - UNDER_WAY - RISE, 30, reads_leave=True)
+        long_ago = Trouble('partition-replica', False, 2, 19 - RISE, 30, reads_leave=True)
         self.assertEqual(self.wrong(log, [long_ago]), [(0, 0), (0, 1)])
 
 

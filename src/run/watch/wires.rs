@@ -24,12 +24,15 @@ const DOUBLINGS: u32 = 6;
 const CONNECT: Duration = Duration::from_millis(500);
 const AT_ONCE: usize = 64;
 
+/// A member's address and PostgreSQL's port there. Two clusters may have an address in common.
+type Place = (String, u16);
+
 #[derive(Default)]
 pub(super) struct Wires {
-    /// PostgreSQL's port by the member's address, as its cluster has it.
-    ports: BTreeMap<String, u16>,
-    held: BTreeMap<String, Wire>,
-    without: BTreeMap<String, Pause>,
+    /// PostgreSQL's ports by the member's address, as its clusters have them.
+    ports: BTreeMap<String, BTreeSet<u16>>,
+    held: BTreeMap<Place, Wire>,
+    without: BTreeMap<Place, Pause>,
 }
 
 /// Until when there is none, and how many before it did not live long.
@@ -46,59 +49,54 @@ struct Wire {
 
 impl Wires {
     pub fn load(&mut self, model: &Model) {
-        let members = model.clusters.values().flat_map(|c| &c.cluster.members);
-        self.ports = members.map(|m| (m.address.clone(), m.pg_port)).collect();
+        self.ports.clear();
+        for m in model.clusters.values().flat_map(|c| &c.cluster.members) {
+            self.ports.entry(m.address.clone()).or_default().insert(m.pg_port);
+        }
     }
 
     /// Has a connection to each of these hosts, and to no other.
     pub fn keep(&mut self, node: &Node<'_>, leaders: &BTreeSet<&str>, addresses: &BTreeMap<String, IpAddr>) {
         let now = node.sys.now();
-        self.held
-            .retain(|host, wire| leaders.contains(host.as_str()) && now.saturating_sub(wire.since) < AGE);
-        self.without.retain(|host, _| leaders.contains(host.as_str()));
-        let waits = |host: &str| self.without.get(host).is_some_and(|pause| now < pause.until);
-        let free = |host: &&&str| !self.held.contains_key(**host) && !waits(host);
-        let wanted: Vec<(&str, SocketAddr)> = leaders
-            .iter()
-            .filter(free)
-            .filter_map(|host| {
-                Some((*host, SocketAddr::new(*addresses.get(*host)?, *self.ports.get(*host)?)))
-            })
-            .collect();
+        let leads = |place: &Place| leaders.contains(place.0.as_str());
+        self.held.retain(|place, wire| leads(place) && now.saturating_sub(wire.since) < AGE);
+        self.without.retain(|place, _| leads(place));
+        let mut wanted: Vec<(Place, SocketAddr)> = Vec::new();
+        for (host, ip) in leaders.iter().filter_map(|host| Some((*host, addresses.get(*host)?))) {
+            let ports = self.ports.get(host).into_iter().flatten();
+            wanted.extend(ports.map(|port| ((host.to_owned(), *port), SocketAddr::new(*ip, *port))));
+        }
+        let waits = |place: &Place| self.without.get(place).is_some_and(|pause| now < pause.until);
+        wanted.retain(|(place, _)| !self.held.contains_key(place) && !waits(place));
         let made = parallel(&wanted, AT_ONCE, |(_, addr)| node.sys.connect(*addr, CONNECT).ok());
-        for ((host, _), stream) in wanted.into_iter().zip(made) {
+        for ((place, _), stream) in wanted.into_iter().zip(made) {
             match stream {
-                Some(stream) => drop(self.held.insert(host.to_owned(), Wire { stream, since: now })),
-                None => self.pause(host, now, false),
+                Some(stream) => drop(self.held.insert(place, Wire { stream, since: now })),
+                None => self.pause(place, now, false),
             }
         }
     }
 
-    /// In the order of their hosts' names.
+    /// In the order of their places.
     pub fn streams(&self) -> Vec<&dyn Stream> {
         self.held.values().map(|wire| wire.stream.as_ref()).collect()
     }
 
     /// The hosts of those that ended, by their numbers in `streams`.
     pub fn ended(&mut self, numbers: &[usize], now: Duration) -> BTreeSet<String> {
-        let hosts: BTreeSet<String> = self
-            .held
-            .keys()
-            .enumerate()
-            .filter(|(n, _)| numbers.contains(n))
-            .map(|(_, h)| h.clone())
-            .collect();
-        for host in &hosts {
-            let lived = self.held.remove(host).map_or(AGE, |wire| now.saturating_sub(wire.since));
-            self.pause(host, now, lived < AGE / 2);
+        let all = self.held.keys().enumerate().filter(|(n, _)| numbers.contains(n));
+        let places: Vec<Place> = all.map(|(_, place)| place.clone()).collect();
+        for place in &places {
+            let lived = self.held.remove(place).map_or(AGE, |wire| now.saturating_sub(wire.since));
+            self.pause(place.clone(), now, lived < AGE / 2);
         }
-        hosts
+        places.into_iter().map(|(host, _)| host).collect()
     }
 
-    fn pause(&mut self, host: &str, now: Duration, short: bool) {
-        let before = self.without.get(host).map_or(0, |pause| pause.short);
+    fn pause(&mut self, place: Place, now: Duration, short: bool) {
+        let before = self.without.get(&place).map_or(0, |pause| pause.short);
         let short = if short { before.saturating_add(1).min(DOUBLINGS) } else { 0 };
         let wait = AGAIN.saturating_mul(1 << short);
-        self.without.insert(host.to_owned(), Pause { until: now.saturating_add(wait), short });
+        self.without.insert(place, Pause { until: now.saturating_add(wait), short });
     }
 }

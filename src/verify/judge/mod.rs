@@ -18,7 +18,7 @@ use crate::resolve::{ResolvedService, Tier};
 pub use empty::judge_empty;
 pub use held::judge_held;
 pub use member::Candidate;
-pub use sessions::enough;
+pub use sessions::{enough, reached};
 
 /// A PostgreSQL server by what it says of itself over a session.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! What the connections through a port showed: who was reached, who was not, and who may not be. HAProxy's own view is
 //! not asked here.
 
+use std::collections::BTreeSet;
+
 use super::member::{Candidate, LINGERS};
 use super::{Contact, Evidence, PortResult, Who};
 use crate::resolve::{Expectation, Server, Tier};
@@ -52,6 +54,16 @@ pub(super) fn found(e: &Evidence<'_>, serving: &[&Candidate<'_>], result: &mut P
     result.notes.dedup();
     seen.sort();
     result.found = seen;
+}
+
+/// How many servers were reached; one that changed its role between two sessions counts twice.
+#[must_use]
+pub fn reached(e: &Evidence<'_>) -> usize {
+    let session = |c: &Contact| match c {
+        Contact::Session(who) => Some((name_of(e, who).0, who.in_recovery)),
+        _ => None,
+    };
+    e.contacts.iter().filter_map(session).collect::<BTreeSet<_>>().len()
 }
 
 /// Why HAProxy closes a connection without a word: nobody is up, or the guard sees too many that are.

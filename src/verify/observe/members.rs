@@ -106,7 +106,9 @@ impl<'a> Questions<'a> {
 pub(super) fn ask(l: &Look<'_>, targets: &[Target<'_>], depth: Depth) -> BTreeMap<String, Seen> {
     let questions: Vec<Questions<'_>> =
         targets.iter().flat_map(|t| t.cluster.members.iter().map(move |m| Questions::new(t, m))).collect();
-    let answers = parallel(&questions, MEMBERS, |q| ask_member(l, q, depth));
+    // Where members wait for their turn, threads for the probes of one would only take the others' time.
+    let probes = if questions.len() > MEMBERS { 1 } else { PROBES };
+    let answers = parallel(&questions, MEMBERS, |q| ask_member(l, q, depth, probes));
     let mut health: BTreeMap<&str, Result<Box<MemberHealth>, String>> = BTreeMap::new();
     let mut seen: BTreeMap<String, Seen> = BTreeMap::new();
     for (q, answers) in questions.iter().zip(answers) {
@@ -163,13 +165,13 @@ fn overviews<'a>(
 }
 
 /// The answers, in the order of the questions.
-fn ask_member(l: &Look<'_>, q: &Questions<'_>, depth: Depth) -> Vec<Answer> {
+fn ask_member(l: &Look<'_>, q: &Questions<'_>, depth: Depth, probes: usize) -> Vec<Answer> {
     let ip = match resolve(l.sys, &q.member.address) {
         Ok(ip) => ip,
         Err(why) => return q.first.iter().chain(&q.rest).map(|p| p.unanswered(&why)).collect(),
     };
     if depth == Depth::Brief
-        && let Some(answers) = ask_patroni(l, q, ip)
+        && let Some(answers) = ask_patroni(l, q, ip, probes)
     {
         return answers;
     }
@@ -187,7 +189,7 @@ fn ask_member(l: &Look<'_>, q: &Questions<'_>, depth: Depth) -> Vec<Answer> {
 
 /// A brief look's answers: Patroni's alone, where it says who is behind it. That PostgreSQL and the pooler answer is
 /// taken for granted, and shown by the sessions through the load balancer, or the look was too brief.
-fn ask_patroni(l: &Look<'_>, q: &Questions<'_>, ip: IpAddr) -> Option<Vec<Answer>> {
+fn ask_patroni(l: &Look<'_>, q: &Questions<'_>, ip: IpAddr, probes: usize) -> Option<Vec<Answer>> {
     let (Answer::Api(Ok(health)), _) = answer(l, q, ip, &Probe::Api(q.member.patroni_port)) else {
         return None;
     };
@@ -197,11 +199,14 @@ fn ask_patroni(l: &Look<'_>, q: &Questions<'_>, ip: IpAddr) -> Option<Vec<Answer
         let patroni = *port == q.member.patroni_port && *code == 200;
         if patroni && l.stats_socket.is_some() { foretold(&health, url) } else { None }
     };
-    let rest = parallel(&q.rest, PROBES, |probe| match probe {
-        Probe::Target(_) => Answer::Target(Contact::Handshake),
-        Probe::Check(key) => known(key).map_or_else(|| answer(l, q, ip, probe).0, Answer::Check),
-        Probe::Api(_) => answer(l, q, ip, probe).0,
-    });
+    let told = |probe: &Probe| match probe {
+        Probe::Target(_) => Some(Answer::Target(Contact::Handshake)),
+        Probe::Check(key) => known(key).map(Answer::Check),
+        Probe::Api(_) => None,
+    };
+    let open: Vec<&Probe> = q.rest.iter().filter(|probe| told(probe).is_none()).collect();
+    let mut heard = parallel(&open, probes, |probe| answer(l, q, ip, probe).0).into_iter();
+    let rest: Vec<Answer> = q.rest.iter().filter_map(|probe| told(probe).or_else(|| heard.next())).collect();
     Some([Answer::Api(Ok(health)), Answer::Target(Contact::Session(who))].into_iter().chain(rest).collect())
 }
 

@@ -10,7 +10,9 @@ use crate::inventory::cluster::Cluster;
 use crate::parallel::parallel;
 use crate::resolve::{ResolvedService, Server, Tier};
 use crate::verify::deadline::Deadline;
-use crate::verify::judge::{Candidate, Contact, Evidence, PortResult, View, enough, judge, judge_empty};
+use crate::verify::judge::{
+    Candidate, Contact, Evidence, PortResult, View, enough, judge, judge_empty, reached,
+};
 use crate::verify::stats::{self, Kind, ProxyRow, Via};
 
 /// Services at the same time.
@@ -135,8 +137,7 @@ fn connect(l: &Look<'_>, addr: SocketAddr, evidence: &mut Evidence<'_>) {
         let one = contact(l, addr, Deadline::after(l.sys, PROBE));
         let session = matches!(one, Contact::Session(_));
         evidence.contacts.push(one);
-        let reached = judge(evidence).found.len();
-        let done = reached >= expected.max(1) && evidence.contacts.len() >= turns;
+        let done = reached(evidence) >= expected.max(1) && evidence.contacts.len() >= turns;
         // Without a session, a second connection tells nothing new.
         if !session || done || end.left(l.sys).is_none() {
             break;
