@@ -24,8 +24,8 @@ SLOW, SLOW_CLUSTER, PASSWORD, REST = 500, 7, 'stand-in-password', 500
 
 
 def stand_in():
-    subprocess.run(['cargo', 'build', '--locked', '--example', 'standin'], cwd=TOP, check=True)
-    return TOP / 'target' / 'x86_64-unknown-linux-gnu' / 'debug' / 'examples' / 'standin'
+    subprocess.run(['cargo', 'build', '--release', '--locked', '--example', 'standin'], cwd=TOP, check=True)
+    return TOP / 'target' / 'x86_64-unknown-linux-gnu' / 'release' / 'examples' / 'standin'
 
 
 class Namespace:

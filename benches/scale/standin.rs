@@ -29,7 +29,8 @@ struct World {
     password: String,
     slow: usize,
     delay: Duration,
-    turns: AtomicUsize,
+    /// Of each cluster's port for reads.
+    turns: Vec<AtomicUsize>,
 }
 
 fn main() -> io::Result<()> {
@@ -39,7 +40,12 @@ fn main() -> io::Result<()> {
     let number = |text: String| text.parse::<usize>().map_err(io::Error::other);
     let (clusters, password) = (number(word()?)?, word()?);
     let (slow, delay) = (number(word()?)?, Duration::from_millis(number(word()?)? as u64));
-    let world = Arc::new(World { password, slow, delay, turns: AtomicUsize::new(0) });
+    let world = Arc::new(World {
+        password,
+        slow,
+        delay,
+        turns: (0..clusters).map(|_| AtomicUsize::new(0)).collect(),
+    });
     let any = |port: u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port));
     let last = FIRST_PORT + u16::try_from(4 * clusters).map_err(io::Error::other)?;
     let doors = [PATRONI, SQL[0], SQL[1]]
@@ -123,7 +129,7 @@ impl World {
         }
         let port = usize::from(at.port() - FIRST_PORT);
         let of = match port % 4 {
-            1 => 1 + self.turns.fetch_add(1, Ordering::Relaxed) % 3,
+            1 => 1 + self.turns.get(port / 4).map_or(0, |t| t.fetch_add(1, Ordering::Relaxed)) % 3,
             3 => 4,
             _ => 0,
         };

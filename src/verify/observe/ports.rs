@@ -16,7 +16,7 @@ use crate::verify::judge::{
 use crate::verify::stats::{self, Kind, ProxyRow, Via};
 
 /// Services at the same time.
-const SERVICES: usize = 64;
+const SERVICES: usize = 128;
 
 /// HAProxy's own view, as far as there is one.
 pub(super) struct Balancer {
