@@ -95,11 +95,10 @@ impl Proxy {
         view
     }
 
-    /// Who answers through a service's port, by many connections.
+    /// Who answers through a service's port, by many connections; an empty name among others where some got no answer,
+    /// which no model has: a check that came too late makes `still` look again.
     pub fn reaches(&self, service: &str) -> Names {
-        let heard: Vec<String> = (0..16).map(|_| standin::hear(self.ports[service])).collect();
-        let names: Names = heard.iter().filter(|n| !n.is_empty()).cloned().collect();
-        assert!(names.is_empty() || heard.iter().all(|n| !n.is_empty()), "{service}: {heard:?}");
-        names
+        let heard: Names = (0..16).map(|_| standin::hear(self.ports[service])).collect();
+        if heard.iter().all(String::is_empty) { Names::default() } else { heard }
     }
 }
