@@ -97,21 +97,7 @@ pub fn found(
     let roles = roles(l, &some);
     let workers = old.iter().map(|p| Worker::Old(p.pid)).chain([Worker::Current]);
     let sessions: Vec<Held> = workers.flat_map(|w| held(node, w)).collect();
-    connected(node, strays(&services(model), rows, &roles, &sessions))
-}
-
-/// Those that have a connection to their member; all, where `ss` is missing.
-///
-/// HAProxy keeps a session whose client has gone until the member has heard of it, and passes it over when it is told to
-/// cut it: of a member that is cut off, for minutes. Nobody is there who could write, and no cut would be seen.
-fn connected(node: &Node<'_>, mut all: Vec<Stray>) -> Vec<Stray> {
-    let lost: Vec<&Stray> = all.iter().filter(|s| s.why == stray::Why::LostRole).collect();
-    let Some((ends, heard)) = kernel(node, &lost) else { return all };
-    all.retain(|s| {
-        let own = ends.get(&s.worker).and_then(|ends| ends.get(&s.id)).map(|(own, _)| own);
-        s.why != stray::Why::LostRole || own.is_none_or(|own| heard.contains_key(own))
-    });
-    all
+    strays(&services(model), rows, &roles, &sessions)
 }
 
 /// Who spoke last in the sessions that are drained, by the kernel; nothing is known where `ss` is missing.

@@ -1,6 +1,6 @@
 //! A node in memory whose HAProxy holds sessions, and members that say their roles.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -30,8 +30,6 @@ pub struct Daemon {
     pub patroni: usize,
     /// What `ss` says of the connection of the session with that number: sent, heard.
     pub talk: BTreeMap<u16, (u64, u64)>,
-    /// Sessions with that number whose client has gone, and whose member has not heard of it.
-    pub closing: BTreeSet<u16>,
 }
 
 impl Daemon {
@@ -108,7 +106,7 @@ impl Daemon {
         Ok(format!("HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes())
     }
 
-    /// Of all sessions but those that are closing; where nothing is said of one, it spoke this moment.
+    /// Of all sessions; where nothing is said of one, it spoke this moment.
     fn ss(&self) -> String {
         let ids = self.sessions.values().flat_map(|all| all.split_whitespace());
         let numbers = ids.filter_map(|word| word.split_once('@')?.0.trim_start_matches("0x").parse().ok());
@@ -116,7 +114,7 @@ impl Daemon {
             let (sent, heard) = self.talk.get(&n).copied().unwrap_or_default();
             format!("0 0 10.9.9.1:{n} 10.0.0.1:5432\n\t bbr lastsnd:{sent} lastrcv:{heard} lastack:{heard}\n")
         };
-        numbers.filter(|n| !self.closing.contains(n)).map(one).collect()
+        numbers.map(one).collect()
     }
 }
 
@@ -217,13 +215,6 @@ fn nothing_is_cut_on_silence_or_before_haproxy_has_noticed() {
     assert_eq!(w.fix(true).1, ["@!7 shutdown session 0x2"], "another one provably leads");
     w.daemon().view = "primary/1:UP:0 primary/2:DOWN:0".into();
     assert_eq!(w.fix(true).1, [] as [String; 0], "it would come back to the same member");
-}
-
-#[test]
-fn a_session_that_is_closing_towards_a_dead_member_is_no_stray() {
-    let w = World::new(SWITCHED, &[(7, "0x2@primary/1 0x3@primary/1"), (0, "0x4@default/1")], "-LF");
-    w.daemon().closing = [2, 4].into();
-    assert_eq!(w.fix(true).1, ["@!7 shutdown session 0x3"]);
 }
 
 #[test]

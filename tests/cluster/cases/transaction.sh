@@ -113,7 +113,7 @@ case_transaction_worse_port_rolled_back() {
     mkdir -p "$(root_of lb1)/root/templates"
     rm -f "$(root_of lb1)/root/templates/"*
     # An operator's template that sends every service to a backend of dead servers.
-    sed 's/^    server .*/    server {{name}} 127.0.0.1:9 {{{options}}}/' "$REPO/src/render/templates/backend.hbs" | put lb1 templates/backend.hbs
+    sed 's/^{{lines servers .*/    server pg-test-1 127.0.0.1:9/' "$REPO/src/render/templates/backend.hbs" | put lb1 templates/backend.hbs
     must 1 on lb1 pgsvc apply -i /root/b.yml --templates /root/templates --timeout 8
     says 'this run made .*pg-test-primary.* worse; the old configuration is back and serves'
     unharmed "$before"
