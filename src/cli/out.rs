@@ -198,13 +198,16 @@ pub fn diffs(all: &[Change]) {
 
 fn diff(c: &Change, colours: bool) -> String {
     let text = plain_diff(c);
-    let paint = |l: &str| match l.as_bytes().first().filter(|_| colours) {
+    if !colours {
+        return text;
+    }
+    let paint = |l: &str| match l.as_bytes().first() {
         Some(b'+') => paint(l, "32", true),
         Some(b'-') => paint(l, "31", true),
         Some(b'@') => paint(l, "36", true),
         _ => l.to_owned(),
     };
-    if colours { text.lines().map(paint).map(|l| l + "\n").collect() } else { text }
+    text.lines().map(paint).map(|l| l + "\n").collect()
 }
 
 /// A report: its ports, its sentence, everything that is wrong.

@@ -103,31 +103,21 @@ pub fn found(
 /// Who spoke last in the sessions that are drained, by the kernel; nothing is known where `ss` is missing.
 pub fn talk(node: &Node<'_>, all: &[Stray]) -> BTreeMap<(Worker, String), Talk> {
     let drained: Vec<&Stray> = all.iter().filter(|s| s.why == stray::Why::Backup).collect();
-    let Some((ends, heard)) = kernel(node, &drained) else { return BTreeMap::new() };
-    let one = |s: &&Stray| {
-        let (own, _) = ends.get(&s.worker)?.get(&s.id)?;
-        Some(((s.worker, s.id.clone()), *heard.get(own)?))
-    };
-    drained.iter().filter_map(one).collect()
-}
-
-/// The ends of sessions' connections to their members, by worker, and what the kernel says of those that are established,
-/// by our end; `None` where there are none, or `ss` does not say.
-fn kernel(node: &Node<'_>, some: &[&Stray]) -> Option<(BTreeMap<Worker, Ends>, BTreeMap<SocketAddr, Talk>)> {
-    let workers: BTreeSet<Worker> = some.iter().map(|s| s.worker).collect();
+    let workers: BTreeSet<Worker> = drained.iter().map(|s| s.worker).collect();
     let ask =
         |w: Worker| stats::ends(node.sys, via(node, w), Deadline::after(node.sys, ASK)).unwrap_or_default();
     let ends: BTreeMap<Worker, Ends> = workers.into_iter().map(|w| (w, ask(w))).collect();
-    let end = |s: &&Stray| Some(ends.get(&s.worker)?.get(&s.id)?.1);
-    let members: BTreeSet<SocketAddr> = some.iter().filter_map(end).collect();
+    let end = |s: &Stray| ends.get(&s.worker)?.get(&s.id).copied();
+    let members: BTreeSet<SocketAddr> = drained.iter().filter_map(|s| Some(end(s)?.1)).collect();
     if members.is_empty() {
-        return None;
+        return BTreeMap::new();
     }
     let argv = ["ss", "-tinH", "state", "established"].map(str::to_owned).into_iter();
     let argv = argv.chain(stray::filter(members)).collect();
-    let out =
-        node.sys.run(&Command { argv, timeout: ASK, ..Command::default() }).ok().filter(|o| o.code == 0)?;
-    Some((ends, stray::parse_ss(&String::from_utf8_lossy(&out.stdout))))
+    let out = node.sys.run(&Command { argv, timeout: ASK, ..Command::default() });
+    let heard = out.map(|o| stray::parse_ss(&String::from_utf8_lossy(&o.stdout))).unwrap_or_default();
+    let one = |s: &&Stray| Some(((s.worker, s.id.clone()), *heard.get(&end(s)?.0)?));
+    drained.iter().filter_map(one).collect()
 }
 
 /// Cuts sessions. Of those that ended by themselves meanwhile HAProxy says so, which is as good.
