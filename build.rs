@@ -5,6 +5,7 @@ fn main() {
     let of = |name: &str| std::env::var(name).unwrap_or_default();
     if of("PROFILE") == "release" && of("TARGET") == "x86_64-unknown-linux-gnu" {
         println!("cargo:rustc-link-arg-bins=-Wl,--no-eh-frame-hdr");
-        println!("cargo:rustc-link-arg-bins=-Wl,-T,{}/release.ld", of("CARGO_MANIFEST_DIR"));
+        // From the package's directory, where cargo has the linker started: a path in full would outlive a move of it.
+        println!("cargo:rustc-link-arg-bins=-Wl,-T,release.ld");
     }
 }

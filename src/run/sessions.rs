@@ -97,27 +97,54 @@ pub fn found(
     let roles = roles(l, &some);
     let workers = old.iter().map(|p| Worker::Old(p.pid)).chain([Worker::Current]);
     let sessions: Vec<Held> = workers.flat_map(|w| held(node, w)).collect();
-    strays(&services(model), rows, &roles, &sessions)
+    still_open(node, strays(&services(model), rows, &roles, &sessions))
+}
+
+/// Those of which the end towards the member is not closing; all, where `ss` is missing.
+///
+/// HAProxy keeps a session whose client has gone until the member has heard of it, and passes it over when it is told to
+/// cut it: of a member that is cut off, for minutes. Nobody is there who could write, and no cut would be seen. Where
+/// the member has gone and the client has not (close-wait), it sits there still.
+fn still_open(node: &Node<'_>, mut all: Vec<Stray>) -> Vec<Stray> {
+    let lost: Vec<&Stray> = all.iter().filter(|s| s.why == stray::Why::LostRole).collect();
+    let ends = ends(node, &lost);
+    let end = |s: &Stray| ends.get(&s.worker)?.get(&s.id).copied();
+    let members = lost.iter().filter_map(|s| Some(end(s)?.1)).collect();
+    let closing = kernel(node, &["fin-wait-1", "fin-wait-2", "closing", "last-ack"], members);
+    all.retain(|s| {
+        s.why != stray::Why::LostRole || end(s).is_none_or(|(own, _)| !closing.contains_key(&own))
+    });
+    all
 }
 
 /// Who spoke last in the sessions that are drained, by the kernel; nothing is known where `ss` is missing.
 pub fn talk(node: &Node<'_>, all: &[Stray]) -> BTreeMap<(Worker, String), Talk> {
     let drained: Vec<&Stray> = all.iter().filter(|s| s.why == stray::Why::Backup).collect();
-    let workers: BTreeSet<Worker> = drained.iter().map(|s| s.worker).collect();
+    let ends = ends(node, &drained);
+    let end = |s: &Stray| ends.get(&s.worker)?.get(&s.id).copied();
+    let members = drained.iter().filter_map(|s| Some(end(s)?.1)).collect();
+    let heard = kernel(node, &["established"], members);
+    let one = |s: &&Stray| Some(((s.worker, s.id.clone()), *heard.get(&end(s)?.0)?));
+    drained.iter().filter_map(one).collect()
+}
+
+/// The ends of sessions' connections to their members, by worker.
+fn ends(node: &Node<'_>, some: &[&Stray]) -> BTreeMap<Worker, Ends> {
+    let workers: BTreeSet<Worker> = some.iter().map(|s| s.worker).collect();
     let ask =
         |w: Worker| stats::ends(node.sys, via(node, w), Deadline::after(node.sys, ASK)).unwrap_or_default();
-    let ends: BTreeMap<Worker, Ends> = workers.into_iter().map(|w| (w, ask(w))).collect();
-    let end = |s: &Stray| ends.get(&s.worker)?.get(&s.id).copied();
-    let members: BTreeSet<SocketAddr> = drained.iter().filter_map(|s| Some(end(s)?.1)).collect();
+    workers.into_iter().map(|w| (w, ask(w))).collect()
+}
+
+/// The connections to members that the kernel has in one of these states, by our end.
+fn kernel(node: &Node<'_>, states: &[&str], members: BTreeSet<SocketAddr>) -> BTreeMap<SocketAddr, Talk> {
     if members.is_empty() {
         return BTreeMap::new();
     }
-    let argv = ["ss", "-tinH", "state", "established"].map(str::to_owned).into_iter();
-    let argv = argv.chain(stray::filter(members)).collect();
-    let out = node.sys.run(&Command { argv, timeout: ASK, ..Command::default() });
-    let heard = out.map(|o| stray::parse_ss(&String::from_utf8_lossy(&o.stdout))).unwrap_or_default();
-    let one = |s: &&Stray| Some(((s.worker, s.id.clone()), *heard.get(&end(s)?.0)?));
-    drained.iter().filter_map(one).collect()
+    let states = states.iter().flat_map(|state| ["state", state]);
+    let argv = ["ss", "-tinH"].into_iter().chain(states).map(str::to_owned).chain(stray::filter(members));
+    let out = node.sys.run(&Command { argv: argv.collect(), timeout: ASK, ..Command::default() });
+    out.map(|o| stray::parse_ss(&String::from_utf8_lossy(&o.stdout))).unwrap_or_default()
 }
 
 /// Cuts sessions. Of those that ended by themselves meanwhile HAProxy says so, which is as good.

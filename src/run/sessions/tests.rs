@@ -1,6 +1,6 @@
 //! A node in memory whose HAProxy holds sessions, and members that say their roles.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -30,6 +30,8 @@ pub struct Daemon {
     pub patroni: usize,
     /// What `ss` says of the connection of the session with that number: sent, heard.
     pub talk: BTreeMap<u16, (u64, u64)>,
+    /// Sessions with that number whose client has gone, and whose member has not heard of it.
+    pub closing: BTreeSet<u16>,
 }
 
 impl Daemon {
@@ -106,11 +108,18 @@ impl Daemon {
         Ok(format!("HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes())
     }
 
-    fn ss(&self) -> String {
-        let one = |(n, (sent, heard)): (&u16, &(u64, u64))| {
+    fn ss(&self, argv: &[String]) -> String {
+        let line = |n: &u16, (sent, heard): (u64, u64)| {
             format!("0 0 10.9.9.1:{n} 10.0.0.1:5432\n\t bbr lastsnd:{sent} lastrcv:{heard} lastack:{heard}\n")
         };
-        self.talk.iter().map(one).collect()
+        match argv.get(3).map(String::as_str) {
+            Some("established") => self.talk.iter().map(|(n, talk)| line(n, *talk)).collect(),
+            // Of more than one state `ss` says which it is.
+            Some("fin-wait-1") => {
+                self.closing.iter().map(|n| format!("FIN-WAIT-1 {}", line(n, (9, 9)))).collect()
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -131,8 +140,8 @@ impl World {
             Box::new(move |path, line| one.lock().unwrap().answer(path, std::str::from_utf8(line).unwrap()));
         sys.peers = Box::new(move |addr| two.lock().unwrap().patroni(addr));
         sys.runs = Box::new(move |c| {
-            assert_eq!(c.argv[..4], ["ss", "-tinH", "state", "established"]);
-            let stdout = three.lock().unwrap().ss().into_bytes();
+            assert_eq!(c.argv[..3], ["ss", "-tinH", "state"]);
+            let stdout = three.lock().unwrap().ss(&c.argv).into_bytes();
             Ok(Output { code: 0, stdout, stderr: Vec::new() })
         });
         for socket in [Paths::default().stats_socket, Paths::default().master_socket] {
@@ -221,6 +230,13 @@ fn of_a_backup_tier_only_the_idle_are_cut_at_once() {
     w.daemon().talk = BTreeMap::from([(1, (5000, 4000)), (2, (4000, 5000))]);
     assert_eq!(w.fix(false).1, [] as [String; 0]);
     assert_eq!(w.fix(true).1, ["shutdown session 0x1"]);
+}
+
+#[test]
+fn a_session_that_is_closing_towards_a_dead_member_is_no_stray() {
+    let w = World::new(SWITCHED, &[(7, "0x2@primary/1 0x3@primary/1"), (0, "0x4@default/1")], "-LF");
+    w.daemon().closing = [2, 4].into();
+    assert_eq!(w.fix(true).1, ["@!7 shutdown session 0x3"]);
 }
 
 #[test]

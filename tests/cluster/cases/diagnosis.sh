@@ -9,7 +9,7 @@ at_node3() {
     other="pg-test-${replica#node}"
     serving node3
 }
-streams() { out=$(on node3 pgsvc verify 2>&1) && grep -q '4 ports verified' <<<"$out" && ! grep -q 'note:' <<<"$out"; }
+streams() { out=$(on node3 pgsvc verify -v 2>&1) && grep -q '4 ports verified' <<<"$out" && ! grep -q 'note:' <<<"$out"; }
 paused() {
     patronictl_on "$1" pause --wait
     later "patronictl_on $1 resume --wait"

@@ -8,12 +8,14 @@ watch_off() { on "$1" systemctl stop pgsvc-watch </dev/null; }
 # hold_open NODE PORT NAME [STATEMENT]: opens a session that stays, and asks its server every second, or runs one statement.
 hold_open() {
     local log=$REPO/target/cluster-tests/held-$3.log
+    # What an earlier session of that name was told is no answer to this one.
+    rm -f "$log"
     (
         echo 'select inet_server_addr();'
         if [[ -n ${4:-} ]]; then echo "$4"; else while sleep 20; do echo 'select 1;'; done; fi
     ) | PGHOST=$(address_of "$1") PGCONNECT_TIMEOUT=5 lab psql -XAtqw -p "$2" >"$log" 2>&1 &
     later "kill $!"
-    true_within 10 test -s "$log"
+    true_within 10 grep -qsE '^[0-9.]+$' "$log"
 }
 # held NODE PATTERN: how many sessions HAProxy's workers, old ones too, hold at backend/server.
 held() {
@@ -165,13 +167,16 @@ case_sessions_of_readers_leave_the_primary() {
 }
 
 case_sessions_of_a_lagging_replica_stay() {
+    local node before
     leads node1
     fresh node3
     inventory "$(cluster pg-test '' own "$(service lagging 5440 '/replica?lag=1MB' postgres)")" | put node3 inv.yml
     must 0 on node3 pgsvc apply -i /root/inv.yml --no-verify
+    # A worker that begins has every server up until its first check.
+    true_within 10 down_in node3 pg-test-lagging/pg-test-1
+    for node in 2 3; do true_within 10 up_in node3 "pg-test-lagging/pg-test-$node"; done
     hold_open node3 5440 one
     hold_open node3 5440 two
-    local before node
     before=$(held node3 'pg-test-lagging/pg-test-[23]')
     same "$before" 2 "sessions on the replicas"
     # Patroni resumes a paused replay by itself; a stopped process it does not see.
