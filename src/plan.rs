@@ -9,6 +9,7 @@ mod runtime;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -18,12 +19,15 @@ pub use binds::binds;
 pub use live::{Command, Hand, Live, LiveServer, What};
 pub use make::plan;
 
+/// What files hold, by path. Shared: of a thousand clusters it is all that a plan weighs.
+pub type Files = BTreeMap<PathBuf, Arc<[u8]>>;
+
 /// A file as it shall be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RenderedFile {
     /// Absolute path on the node.
     pub path: PathBuf,
-    pub content: String,
+    pub content: Arc<str>,
     pub mode: u32,
     /// User and group names.
     pub owner: (String, String),
@@ -31,10 +35,18 @@ pub struct RenderedFile {
     pub cluster: Option<String>,
 }
 
+impl RenderedFile {
+    /// Its content as that of a candidate, the same in memory.
+    #[must_use]
+    pub fn bytes(&self) -> Arc<[u8]> {
+        Arc::clone(&self.content).into()
+    }
+}
+
 /// A file as it is on the node. Names of owners are resolved by whoever reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstalledFile {
-    pub content: Vec<u8>,
+    pub content: Arc<[u8]>,
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
@@ -82,7 +94,7 @@ pub struct Plan {
     pub hash: String,
     /// Every .cfg file HAProxy would load after the change, foreign ones included, in load order: path → content.
     /// This is what `haproxy -c` checks.
-    pub candidate: BTreeMap<PathBuf, Vec<u8>>,
+    pub candidate: Files,
     /// Listeners that are new with this plan: they must be bindable before anything is touched.
     pub new_binds: Vec<SocketAddr>,
     /// Binds to addresses the node lacks are allowed (`ip_nonlocal_bind`, or `transparent` in the bind line).

@@ -2,6 +2,7 @@
 //! Nothing is decided here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -90,8 +91,8 @@ pub enum ChangeKind {
 pub struct Change {
     pub path: String,
     pub kind: ChangeKind,
-    pub before: String,
-    pub after: String,
+    pub before: Arc<str>,
+    pub after: Arc<str>,
 }
 
 impl Change {
@@ -105,10 +106,10 @@ impl From<FileChange> for Change {
         let kind = match (&c.before, &c.after) {
             (None, _) => ChangeKind::Create,
             (_, None) => ChangeKind::Remove,
-            (Some(b), Some(a)) if b.content == a.content.as_bytes() => ChangeKind::Attributes,
+            (Some(b), Some(a)) if *b.content == *a.content.as_bytes() => ChangeKind::Attributes,
             _ => ChangeKind::Replace,
         };
-        let text = |bytes: &[u8]| masked(String::from_utf8_lossy(bytes).into_owned());
+        let text = |bytes: &[u8]| masked(String::from_utf8_lossy(bytes).into());
         Self {
             path: c.path.display().to_string(),
             kind,
@@ -121,13 +122,21 @@ impl From<FileChange> for Change {
 /// Hides what follows a word that says a secret comes, to the line's end: hashes too, which can be guessed at leisure,
 /// and secrets of several words.
 pub fn mask(text: &str) -> String {
-    masked(text.to_owned())
+    masked(text.into()).to_string()
 }
 
-fn masked(text: String) -> String {
+/// Whether `authorization` may stand there, in letters of any size: it is looked for by its rare one.
+fn authorizes(text: &str) -> bool {
+    let ends = |head: &str| {
+        let tail = head.len().checked_sub("authori".len()).and_then(|at| head.get(at..));
+        tail.is_some_and(|tail| tail.eq_ignore_ascii_case("authori"))
+    };
+    ['z', 'Z'].iter().any(|z| text.split(*z).any(ends))
+}
+
+fn masked(text: Arc<str>) -> Arc<str> {
     // Most files say nothing of the kind: they are looked through once, and not word by word.
-    let lower = text.to_ascii_lowercase();
-    if !lower.contains("password") && !lower.contains("auth") {
+    if !text.contains("password") && !text.contains("auth") && !authorizes(&text) {
         return text;
     }
     let secret_from = |l: &str| {
@@ -144,7 +153,7 @@ fn masked(text: String) -> String {
         Some(head) => format!("{head}********"),
         None => l.to_owned(),
     };
-    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n").into()
 }
 
 impl Report {

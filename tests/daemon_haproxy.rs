@@ -89,7 +89,7 @@ impl Node {
     fn installed(&self, path: &Path) -> Option<InstalledFile> {
         let stat = self.sys.stat(path).unwrap()?;
         let content = self.sys.read(path).unwrap();
-        Some(InstalledFile { content, mode: stat.mode, uid: stat.uid, gid: stat.gid })
+        Some(InstalledFile { content: content.into(), mode: stat.mode, uid: stat.uid, gid: stat.gid })
     }
 
     /// What the planner would say of these services: name and configuration.
@@ -105,7 +105,7 @@ impl Node {
             .map(|(n, text)| (self.paths.conf_d.join(format!("{n}.cfg")), text.clone()))
             .collect();
         wanted.insert(self.paths.config.clone(), self.base(hash));
-        let candidate = wanted.iter().map(|(p, t)| (p.clone(), t.clone().into_bytes())).collect();
+        let candidate = wanted.iter().map(|(p, t)| (p.clone(), t.clone().into_bytes().into())).collect();
         let here = self.sys.list(&self.paths.conf_d).unwrap().into_iter().map(|n| self.paths.conf_d.join(n));
         let mut paths: Vec<PathBuf> = here.chain(wanted.keys().cloned()).collect();
         paths.sort();
@@ -114,7 +114,7 @@ impl Node {
         let rendered = |path: &Path| {
             let content = wanted.get(path)?.clone();
             let owner = (owner.0.to_string(), owner.1.to_string());
-            Some(RenderedFile { path: path.to_owned(), content, mode: 0o640, owner, cluster: None })
+            Some(RenderedFile { path: path.to_owned(), content: content.into(), mode: 0o640, owner, cluster: None })
         };
         let change = |path: PathBuf| {
             let (before, after) = (self.installed(&path), rendered(&path));

@@ -26,7 +26,7 @@ fn wrong(case: &Value, twin: &Value) -> Option<String> {
     let rendered = files(case, 0).ok()?;
     let plain = files(twin, 0).unwrap_or_else(|e| panic!("the twin is refused: {e}: {twin}"));
     if structure(&rendered) != structure(&plain) {
-        let text: Vec<&str> = rendered.iter().map(|f| f.content.as_str()).collect();
+        let text: Vec<&str> = rendered.iter().map(|f| &*f.content).collect();
         return Some(format!("another structure than that of harmless values:\n{}", text.join("\n")));
     }
     let mut batch = Batch::new();

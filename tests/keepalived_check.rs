@@ -146,7 +146,7 @@ fn a_check_that_could_not_fail_would_prove_nothing() {
     for (good, bad) in
         [("delay_loop", "delay_lop"), ("lb_kind NAT", "lb_kind FNAT"), ("interface ", "interface no")]
     {
-        files[1].content = whole.replacen(good, bad, 1);
+        files[1].content = whole.replacen(good, bad, 1).into();
         check(&files, "").unwrap_err();
     }
 }
@@ -161,7 +161,7 @@ fn our_own_test_of_a_candidate_takes_what_is_rendered_and_refuses_what_is_not() 
                 let path = dir.path().join(f.path.strip_prefix("/").unwrap());
                 std::fs::create_dir_all(path.parent().unwrap()).unwrap();
                 // Our program need not be here yet, as on a node that is only to be checked.
-                let text = if from.is_empty() { f.content } else { f.content.replace(from, to) };
+                let text = if from.is_empty() { f.content.to_string() } else { f.content.replace(from, to) };
                 std::fs::write(path, text).unwrap();
             }
             daemon.check(dir.path())
@@ -190,7 +190,7 @@ fn systemd_takes_the_unit_of_every_part() {
         let path = dir.path().join(unit.path.file_name().unwrap());
         // Programs that need not be here are not what is looked at.
         let known = ["/sbin/modprobe", "/sbin/sysctl", "/sbin/ip"];
-        let text = known.iter().fold(unit.content.clone(), |t, program| t.replace(program, "/bin/true"));
+        let text = known.iter().fold(unit.content.to_string(), |t, program| t.replace(program, "/bin/true"));
         std::fs::write(&path, text).unwrap();
         let out = Command::new("systemd-analyze").arg("verify").arg(&path).output().unwrap();
         let said = String::from_utf8_lossy(&out.stderr).into_owned();

@@ -121,7 +121,7 @@ impl Node {
         let owner = (own.0.to_string(), own.1.to_string());
         let file = |path: PathBuf, content: String, cluster: Option<&str>| RenderedFile {
             path,
-            content,
+            content: content.into(),
             mode: 0o640,
             owner: owner.clone(),
             cluster: cluster.map(str::to_owned),

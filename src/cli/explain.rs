@@ -108,7 +108,7 @@ fn reasons(sys: &RealSystem, model: &Model, service: &str, member: &str, json: b
         let files = haproxy::services(&templates, &layout, std::slice::from_ref(s));
         let first =
             |e: Errors| e.0.into_iter().next().unwrap_or_else(|| Error::new("", "cannot be rendered"));
-        Ok(files.map_err(first)?.into_iter().map(|f| f.content).collect())
+        Ok(files.map_err(first)?.into_iter().map(|f| f.content.to_string()).collect())
     };
     let found = why::why(c, service, member, model.options.roles, &rendered)?;
     if json {

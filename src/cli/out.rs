@@ -166,23 +166,23 @@ pub fn plain_diff(c: &Change) -> String {
     {
         return whole;
     }
-    let diff = similar::TextDiff::from_lines(&c.before, &c.after);
+    let diff = similar::TextDiff::from_lines(&*c.before, &*c.after);
     diff.unified_diff().context_radius(3).header(&c.path, &header).to_string()
 }
 
 /// The diff of a file that was not there, which needs no comparison: a first run has thousands. `None` for one of a line
 /// or without its last newline, whose form is another.
 fn whole(path: &str, header: &str, text: &str) -> Option<String> {
-    let lines = text.lines().count();
+    let lines = text.bytes().filter(|b| *b == b'\n').count();
     if lines < 2 || !text.ends_with('\n') || text.contains('\r') {
         return None;
     }
-    let mut out = String::with_capacity(text.len().saturating_mul(2));
-    out.push_str(&format!("--- {path}\n+++ {header}\n@@ -0,0 +1,{lines} @@\n"));
-    for line in text.lines() {
+    let head = format!("--- {path}\n+++ {header}\n@@ -0,0 +1,{lines} @@\n");
+    let mut out = String::with_capacity(head.len().saturating_add(text.len()).saturating_add(lines));
+    out.push_str(&head);
+    for line in text.split_inclusive('\n') {
         out.push('+');
         out.push_str(line);
-        out.push('\n');
     }
     Some(out)
 }
@@ -291,7 +291,7 @@ mod tests {
             let c = Change {
                 path: "/x".into(),
                 kind: ChangeKind::Create,
-                before: String::new(),
+                before: "".into(),
                 after: text.into(),
             };
             let library = similar::TextDiff::from_lines("", text);

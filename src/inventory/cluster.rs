@@ -170,7 +170,9 @@ fn duplicates(errors: &mut Errors, cluster: &str, members: &[Member]) {
 /// Into `errors`: where they do not, and values that only Ansible can read.
 pub fn shared(errors: &mut Errors, cluster: &str, hosts: &[&(&str, &Vars)]) -> Vars {
     let mut found = Vars::new();
-    for name in SHARED.into_iter().chain(vip::SHARED) {
+    // Most clusters say two or three of them: what no host says is not asked of each.
+    let said: Vec<&str> = hosts.iter().flat_map(|(_, vars)| vars.keys()).collect();
+    for name in SHARED.into_iter().chain(vip::SHARED).filter(|name| said.contains(name)) {
         if let Some(same) = same(hosts, name) {
             found.extend(same.map(|v| (name.to_owned(), v)));
             continue;
@@ -329,13 +331,13 @@ pub fn overlap(a: &Service, b: &Service) -> bool {
 fn selectors(errors: &mut Errors, cluster: &str, service: &Service, members: &[Member], collected: bool) {
     let both = [("selector", Some(&service.selector)), ("selector_backup", service.selector_backup.as_ref())];
     for (field, text) in both.into_iter().filter_map(|(f, t)| Some((f, t?))) {
-        let place = format!("service '{}' of {cluster}: {field}", service.name);
-        let compiled = errors.take(selector::Selector::compile(text).map_err(|e| e.within(&place)));
+        let place = || format!("service '{}' of {cluster}: {field}", service.name);
+        let compiled = errors.take(selector::Selector::compile(text).map_err(|e| e.within(&place())));
         let Some(selector) = compiled else { continue };
         if collected && selector.needs_all_variables() {
             errors.push(
                 Error::new(
-                    place,
+                    place(),
                     format!("'{text}' needs every variable of a member, and only named ones are collected"),
                 )
                 .hint("name the variables it means, or pass `members` to the module yourself"),

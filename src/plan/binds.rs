@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::Obstacles;
-use super::make::{Ends, Files};
+use super::{Files, Obstacles};
+use super::make::Ends;
 use crate::error::Error;
 use crate::parallel::computed;
 use crate::render::haproxy::{Owner, VIP_SERVICE, owner};
@@ -32,7 +32,7 @@ fn bind_address(text: &str) -> Option<SocketAddr> {
 
 /// The addresses of each file of a candidate, in their order.
 pub(super) fn bound(candidate: &Files) -> Vec<Vec<SocketAddr>> {
-    let contents: Vec<&Vec<u8>> = candidate.values().collect();
+    let contents: Vec<_> = candidate.values().collect();
     computed(&contents, |content| binds(content))
 }
 
@@ -154,7 +154,7 @@ mod tests {
             let text = format!(
                 "# Managed by pgsvc: cluster={cluster} service=@vip\nfrontend {cluster}:vip\n    bind *:9102\n"
             );
-            (PathBuf::from(format!("/etc/haproxy/conf.d/{cluster}-@vip.cfg")), text.into_bytes())
+            (PathBuf::from(format!("/etc/haproxy/conf.d/{cluster}-@vip.cfg")), text.into_bytes().into())
         };
         for (own, other) in [("a", "b"), ("b", "a")] {
             let mut found = Obstacles::default();

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::make::{Files, foreign, real, rewritten};
-use super::{Action, FileChange, InstalledFile, Obstacles, Plan, RenderedFile};
+use super::make::{foreign, real, rewritten};
+use super::{Action, FileChange, Files, InstalledFile, Obstacles, Plan, RenderedFile};
 use crate::daemon::keepalived::{Paths, content};
 use crate::error::Error;
 use crate::render::haproxy::{self, Owner};
@@ -135,10 +136,10 @@ fn stale(path: &Path, file: &InstalledFile, wanted: &Wanted, paths: &Paths) -> b
 /// What keepalived would load after the changes, the operator's own included.
 fn outcome(changes: &BTreeMap<PathBuf, Option<RenderedFile>>, installed: &Installed, paths: &Paths) -> Files {
     let loaded = installed.files.iter().filter(|(p, _)| paths.loads(p));
-    let mut files: Files = loaded.map(|(p, f)| (p.clone(), f.content.clone())).collect();
+    let mut files: Files = loaded.map(|(p, f)| (p.clone(), Arc::clone(&f.content))).collect();
     for (path, change) in changes.iter().filter(|(p, _)| paths.loads(p)) {
         match change {
-            Some(file) => files.insert(path.clone(), file.content.clone().into_bytes()),
+            Some(file) => files.insert(path.clone(), file.bytes()),
             None => files.remove(path),
         };
     }
@@ -155,14 +156,14 @@ fn carries(files: &Files, paths: &Paths) -> bool {
 fn named(files: &Files, paths: &Paths) -> (RenderedFile, String) {
     let path = paths.name();
     let ours = files.iter().filter(|(p, c)| **p != path && haproxy::owner(c).is_some());
-    let hash = crate::render::hash(ours.map(|(p, c)| (p.as_path(), c.as_slice())));
+    let hash = crate::render::hash(ours.map(|(p, c)| (p.as_path(), &**c)));
     let name = format!("pgsvc-{hash}");
     let content = format!(
         "{}node\n# What keepalived runs is known by this name.\nglobal_defs {{\n    router_id {name}\n}}\n",
         haproxy::MARK
     );
     let owner = ("root".to_owned(), "root".to_owned());
-    (RenderedFile { path, content, mode: 0o644, owner, cluster: None }, name)
+    (RenderedFile { path, content: content.into(), mode: 0o644, owner, cluster: None }, name)
 }
 
 /// keepalived takes a virtual server that two files have for good, and mixes their real servers.

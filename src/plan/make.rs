@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::binds::{binds, bound, shared};
 use super::runtime::{Way, compare};
-use super::{Action, FileChange, Installed, InstalledFile, Obstacles, Plan, RenderedFile, Wanted};
+use super::{Action, FileChange, Files, Installed, InstalledFile, Obstacles, Plan, RenderedFile, Wanted};
 use crate::daemon::own_unit;
 use crate::error::Error;
 use crate::render::haproxy::{self, Owner};
@@ -53,7 +54,7 @@ pub fn plan(
     let own = named.then(|| haproxy::description(templates, layout, &managed));
     if let Some((description, name)) = own.and_then(|own| found.take(None, own)) {
         hash = name;
-        candidate.insert(description.path.clone(), description.content.clone().into_bytes());
+        candidate.insert(description.path.clone(), description.bytes());
         changes.insert(description.path.clone(), Some(description));
     }
     let bound = bound(&candidate);
@@ -110,7 +111,7 @@ fn files(wanted: &mut Wanted) -> impl Iterator<Item = (RenderedFile, bool)> {
 fn way(installed: &Installed, managed: &Contents<'_>, layout: &Layout) -> Way {
     let Some(running) = &installed.running else { return Way::default() };
     let before = haproxy_files(installed, layout).filter(|(_, f)| haproxy::owner(&f.content).is_some());
-    let before = before.map(|(p, f)| (p.as_path(), f.content.as_slice())).collect();
+    let before = before.map(|(p, f)| (p.as_path(), &*f.content)).collect();
     compare(&before, managed, running)
 }
 
@@ -133,7 +134,7 @@ pub(super) fn foreign(
     is_unit: bool,
 ) {
     let Some(there) = there else { return };
-    if adopt || there.content == file.content.as_bytes() {
+    if adopt || *there.content == *file.content.as_bytes() {
         return;
     }
     let place = file.path.display().to_string();
@@ -164,9 +165,6 @@ fn stale(path: &Path, file: &InstalledFile, wanted: &Ends, layout: &Layout) -> b
     }
 }
 
-/// Files by path.
-pub(super) type Files = BTreeMap<PathBuf, Vec<u8>>;
-
 /// All files HAProxy would load after the change.
 fn outcome(
     changes: &BTreeMap<PathBuf, Option<RenderedFile>>,
@@ -174,18 +172,18 @@ fn outcome(
     layout: &Layout,
 ) -> Files {
     let stays = haproxy_files(installed, layout).filter(|(p, _)| !changes.contains_key(*p));
-    let stays = stays.map(|(path, file)| (path.clone(), file.content.clone()));
+    let stays = stays.map(|(path, file)| (path.clone(), Arc::clone(&file.content)));
     let new = changes
         .iter()
         .filter(|(p, _)| layout.loads(p))
-        .filter_map(|(path, change)| Some((path.clone(), change.as_ref()?.content.clone().into_bytes())));
+        .filter_map(|(path, change)| Some((path.clone(), change.as_ref()?.bytes())));
     stays.chain(new).collect()
 }
 
 /// Those that are ours.
 fn managed(candidate: &Files) -> Contents<'_> {
     let ours = candidate.iter().filter(|(_, c)| haproxy::owner(c).is_some());
-    ours.map(|(p, c)| (p.as_path(), c.as_slice())).collect()
+    ours.map(|(p, c)| (p.as_path(), &**c)).collect()
 }
 
 fn haproxy_files<'a>(
@@ -203,7 +201,7 @@ pub(super) fn real(
 ) -> Vec<FileChange> {
     let same = |there: &InstalledFile, file: &RenderedFile| {
         let group = if file.owner.1 == "haproxy" { haproxy_gid } else { Some(0) };
-        there.content == file.content.as_bytes()
+        *there.content == *file.content.as_bytes()
             && there.mode == file.mode
             && there.uid == 0
             && group.is_none_or(|g| g == there.gid)
@@ -280,7 +278,7 @@ fn action(
 
 pub(super) fn rewritten(c: &FileChange) -> bool {
     let after = c.after.as_ref().map(|a| a.content.as_bytes());
-    c.before.as_ref().map(|b| b.content.as_slice()) != after
+    c.before.as_ref().map(|b| &*b.content) != after
 }
 
 /// Whether a file changes in what only a reload puts into effect. The name of the configuration follows the others, and

@@ -19,7 +19,7 @@ fn file(name: &str, content: &str, cluster: Option<&str>) -> RenderedFile {
 }
 
 fn on_disk(f: &RenderedFile) -> (PathBuf, InstalledFile) {
-    (f.path.clone(), InstalledFile { content: f.content.clone().into_bytes(), mode: f.mode, uid: 0, gid: 99 })
+    (f.path.clone(), InstalledFile { content: f.bytes(), mode: f.mode, uid: 0, gid: 99 })
 }
 
 fn service(cluster: &str, name: &str, port: u16) -> RenderedFile {

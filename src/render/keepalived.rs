@@ -117,7 +117,7 @@ pub fn unit(
 }
 
 fn file(path: PathBuf, content: String, mode: u32, cluster: Option<String>) -> RenderedFile {
-    RenderedFile { path, content, mode, owner: ("root".into(), "root".into()), cluster }
+    RenderedFile { path, content: content.into(), mode, owner: ("root".into(), "root".into()), cluster }
 }
 
 #[cfg(test)]

@@ -130,7 +130,7 @@ fn tier_backends(s: &ResolvedService, name: &str, members: &[(&Server, When, boo
         balance: s.balance.clone(),
         all_backups,
         check,
-        default_server: format!("{}{resolves}", s.options.line()).trim().to_owned(),
+        default_server: [s.options.line().as_str(), resolves].concat().trim().to_owned(),
         servers,
     };
     let any_backup = members.iter().any(|(_, _, b)| *b);
@@ -181,7 +181,7 @@ fn check_lines(s: &ResolvedService, p: &Profile) -> Vec<String> {
 }
 
 fn check_options(s: &ResolvedService, m: &Server) -> String {
-    let mut words = format!("check port {}", m.check_port);
+    let mut words = ["check port ", &m.check_port.to_string()].concat();
     let role_over_tls = !s.check_is_patroni && m.patroni_ssl && s.follows_roles();
     if m.check_ssl {
         words.push_str(" check-ssl");
@@ -205,11 +205,11 @@ fn verification(tls: &TlsFiles, address: &str) -> String {
     words
 }
 
+/// `concat`, as a node has tens of thousands of these: `format!` takes five times as long.
 fn server(m: &Server, check: &str, backup: bool) -> String {
-    let address = match m.address.parse::<IpAddr>() {
-        Ok(IpAddr::V6(ip)) => format!("[{ip}]:{}", m.port),
-        _ => format!("{}:{}", m.address, m.port),
-    };
+    let (port, weight) = (m.port.to_string(), m.weight.to_string());
+    // Only an IPv6 address has a colon: a member's address is one, an IPv4 address or a name.
+    let (open, close) = if m.address.contains(':') { ("[", "]:") } else { ("", ":") };
     let backup = if backup { " backup" } else { "" };
-    format!("{} {address} {check} weight {}{backup}", m.instance, m.weight)
+    [&m.instance, " ", open, &m.address, close, &port, " ", check, " weight ", &weight, backup].concat()
 }

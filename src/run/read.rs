@@ -66,12 +66,12 @@ pub(super) fn file(node: &Node<'_>, path: &Path) -> Result<Option<InstalledFile>
     match node.sys.stat(path).map_err(fail)? {
         None => Ok(None),
         Some(stat) if stat.kind == Kind::File => {
-            let content = node.sys.read(path).map_err(fail)?;
+            let content = node.sys.read(path).map_err(fail)?.into();
             Ok(Some(InstalledFile { content, mode: stat.mode, uid: stat.uid, gid: stat.gid }))
         }
         // HAProxy follows a link that somebody made; pgsvc reads it for the check and never writes through it.
         Some(_) => {
-            let content = node.sys.read(path).map_err(fail)?;
+            let content = node.sys.read(path).map_err(fail)?.into();
             Ok(Some(InstalledFile { content, mode: 0, uid: u32::MAX, gid: u32::MAX }))
         }
     }

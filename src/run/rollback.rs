@@ -1,14 +1,15 @@
 //! `rollback`: the set before the last apply, checked, installed and verified like any other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::{Node, kept, outcome, ports, read, seed, vip};
 use crate::daemon::haproxy::Haproxy;
 use crate::daemon::own_unit;
 use crate::error::{Error, Errors};
-use crate::plan::{Action, FileChange, Installed, Plan, binds};
+use crate::plan::{Action, FileChange, Files, Installed, Plan, binds};
 use crate::render::haproxy::owner;
 use crate::report::Report;
 use crate::request::Model;
@@ -98,15 +99,14 @@ fn put(node: &Node<'_>, set: &Together<'_>, tx: &Transaction<'_>, report: &mut R
 fn plan(node: &Node<'_>, changes: Vec<FileChange>, installed: &Installed) -> Result<Plan, Error> {
     let read = |path: &PathBuf| path.extension().is_some_and(|e| e == "cfg");
     let now = installed.files.iter().filter(|(p, _)| read(p));
-    let mut candidate: BTreeMap<PathBuf, Vec<u8>> =
-        now.map(|(p, f)| (p.clone(), f.content.clone())).collect();
+    let mut candidate: Files = now.map(|(p, f)| (p.clone(), Arc::clone(&f.content))).collect();
     let before: BTreeSet<SocketAddr> = match installed.running {
         Some(_) => candidate.values().flat_map(|c| binds(c)).collect(),
         None => BTreeSet::new(),
     };
     for c in changes.iter().filter(|c| read(&c.path)) {
         match &c.after {
-            Some(file) => drop(candidate.insert(c.path.clone(), file.content.clone().into_bytes())),
+            Some(file) => drop(candidate.insert(c.path.clone(), file.bytes())),
             None => drop(candidate.remove(&c.path)),
         }
     }
@@ -170,7 +170,7 @@ mod tests {
     }
 
     fn installed(running: bool) -> Installed {
-        let file = |content: &str| InstalledFile { content: content.into(), mode: 0o640, uid: 0, gid: 0 };
+        let file = |content: &str| InstalledFile { content: content.as_bytes().into(), mode: 0o640, uid: 0, gid: 0 };
         let files = [
             ("/etc/haproxy/haproxy.cfg".into(), file("# Managed by pgsvc: node\n")),
             ("/etc/haproxy/conf.d/00-pgsvc.cfg".into(), file("global\n    description pgsvc-new\n")),
@@ -244,9 +244,9 @@ mod tests {
             let plans = both.map(|path| {
                 let file = FakeFile { bytes: b"new".into(), mode: 0o640, ..FakeFile::default() };
                 sys.put(path, file);
-                let before = InstalledFile { content: b"new".into(), mode: 0o640, uid: 0, gid: 0 };
+                let before = InstalledFile { content: b"new".to_vec().into(), mode: 0o640, uid: 0, gid: 0 };
                 let change = FileChange { before: Some(before), ..back(path, "old") };
-                let candidate = [(path.into(), b"old".to_vec())].into();
+                let candidate = [(path.into(), b"old".to_vec().into())].into();
                 Plan { candidate, ..plan_of(change) }
             });
             let (log, mut report) = (RefCell::default(), Report::default());
@@ -278,7 +278,7 @@ mod tests {
             action: Action::Reload,
             reason: String::new(),
             hash: "h".into(),
-            candidate: BTreeMap::new(),
+            candidate: Files::new(),
             new_binds: Vec::new(),
             nonlocal_binds: false,
             commands: Vec::new(),

@@ -62,10 +62,10 @@ mod tests {
         sys.put(FILE, FakeFile { bytes: content.into(), ..FakeFile::default() });
         let node = Node { sys: &sys, paths: Paths::default(), rooted: false };
         let text = |file: &str| metrics_unit::service(&node.paths, Path::new(file));
-        let before = InstalledFile { content: text(FILE).into(), mode: 0o644, uid: 0, gid: 0 };
+        let before = InstalledFile { content: text(FILE).into_bytes().into(), mode: 0o644, uid: 0, gid: 0 };
         let after = next.map(|file| RenderedFile {
             path: metrics_unit::SERVICE.into(),
-            content: text(file),
+            content: text(file).into(),
             mode: 0o644,
             owner: ("root".into(), "root".into()),
             cluster: None,

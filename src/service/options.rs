@@ -110,11 +110,16 @@ impl ServerOptions {
 
     /// As a configuration line has it, without `weight`: that stands on each server.
     pub fn line(&self) -> String {
-        let words = self.0.iter().filter(|(k, _)| k != "weight").map(|(k, v)| match v {
-            Some(v) => format!("{k} {v}"),
-            None => k.clone(),
-        });
-        words.collect::<Vec<_>>().join(" ")
+        let mut line = String::new();
+        for (keyword, value) in self.0.iter().filter(|(k, _)| k != "weight") {
+            for word in std::iter::once(keyword).chain(value) {
+                if !line.is_empty() {
+                    line.push(' ');
+                }
+                line.push_str(word);
+            }
+        }
+        line
     }
 }
 

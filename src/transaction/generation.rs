@@ -29,7 +29,7 @@ pub fn previous(sys: &dyn System, state_dir: &Path) -> Result<Option<Vec<FileCha
                 let owner = (print.uid.to_string(), print.gid.to_string());
                 Some(RenderedFile {
                     path: entry.path.clone(),
-                    content,
+                    content: content.into(),
                     mode: print.mode,
                     owner,
                     cluster: None,
@@ -39,7 +39,7 @@ pub fn previous(sys: &dyn System, state_dir: &Path) -> Result<Option<Vec<FileCha
         let same = match (&before, &entry.before, &after) {
             (None, None, None) => true,
             (Some(now), Some((_, then)), Some(file)) => {
-                now.content == file.content.as_bytes()
+                *now.content == *file.content.as_bytes()
                     && (now.mode, now.uid, now.gid) == (then.mode, then.uid, then.gid)
             }
             _ => false,
@@ -97,7 +97,7 @@ fn installed(sys: &dyn System, path: &Path) -> Result<Option<InstalledFile>, Err
     match sys.stat(path).map_err(|e| failed("look at", path, &e))? {
         Some(stat) if stat.kind == Kind::File => {
             let content = sys.read(path).map_err(|e| failed("read", path, &e))?;
-            Ok(Some(InstalledFile { content, mode: stat.mode, uid: stat.uid, gid: stat.gid }))
+            Ok(Some(InstalledFile { content: content.into(), mode: stat.mode, uid: stat.uid, gid: stat.gid }))
         }
         Some(_) => Err(Error::new(place(path), "is no regular file")),
         None => Ok(None),

@@ -23,11 +23,9 @@ pub(super) fn unchanged(sys: &dyn System, plan: &Plan) -> Result<(), Errors> {
             }
         }
     }
-    for (path, bytes) in &plan.candidate {
-        if plan.changes.iter().any(|c| c.path == *path) {
-            continue;
-        }
-        if !sys.read(path).is_ok_and(|now| now == *bytes) {
+    let changed: BTreeSet<&Path> = plan.changes.iter().map(|c| c.path.as_path()).collect();
+    for (path, bytes) in plan.candidate.iter().filter(|(p, _)| !changed.contains(p.as_path())) {
+        if !sys.read(path).is_ok_and(|now| *now == **bytes) {
             errors.push(meanwhile(path));
         }
     }

@@ -98,7 +98,7 @@ fn plan(sys: &FakeSystem) -> Plan {
     let change = |path: &str, after: Option<&str>| FileChange {
         path: path.into(),
         before: sys.state().files.get(Path::new(path)).map(|f| InstalledFile {
-            content: f.bytes.clone(),
+            content: f.bytes.clone().into(),
             mode: f.mode,
             uid: f.owner.0,
             gid: f.owner.1,
@@ -116,9 +116,9 @@ fn plan(sys: &FakeSystem) -> Plan {
         reason: String::new(),
         hash: "new".into(),
         candidate: BTreeMap::from([
-            (CFG.into(), b"global new\n".to_vec()),
-            (FOREIGN.into(), b"listen foreign\n".to_vec()),
-            (NEW.into(), b"listen new\n".to_vec()),
+            (CFG.into(), b"global new\n".to_vec().into()),
+            (FOREIGN.into(), b"listen foreign\n".to_vec().into()),
+            (NEW.into(), b"listen new\n".to_vec().into()),
         ]),
         new_binds: Vec::new(),
         nonlocal_binds: false,

@@ -76,7 +76,7 @@ impl Batch {
                 if name == "haproxy.cfg" { self.0.path().to_owned() } else { self.0.path().join("conf.d") };
             let path = dir.join(name);
             assert!(f.cluster.is_none() || !path.exists(), "two files are {}", path.display());
-            std::fs::write(path, &f.content).unwrap();
+            std::fs::write(path, &*f.content).unwrap();
         }
     }
 

@@ -48,7 +48,7 @@ pub fn installed(haproxy: &Haproxy<'_>, sys: &dyn System, paths: &Paths) -> Inst
     all.push(paths.config.clone());
     let file = |path: PathBuf| {
         let stat = sys.stat(&path).unwrap()?;
-        let content = sys.read(&path).unwrap();
+        let content = sys.read(&path).unwrap().into();
         Some((path, InstalledFile { content, mode: stat.mode, uid: stat.uid, gid: stat.gid }))
     };
     let found = haproxy.running().unwrap();

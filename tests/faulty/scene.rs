@@ -198,7 +198,7 @@ pub fn look(root: &Path) -> Look {
     let sys = RealSystem::new(Some(root.to_owned()));
     let state = sys.place(Path::new(STATE));
     let files = transaction::previous(&sys, Path::new(STATE)).unwrap();
-    let change = |c: pgsvc::plan::FileChange| (c.path, c.after.map(|a| a.content));
+    let change = |c: pgsvc::plan::FileChange| (c.path, c.after.map(|a| a.content.to_string()));
     Look {
         etc: tree(&root.join("etc")),
         requests: requests(&state.join("clusters")),

@@ -1,10 +1,9 @@
 //! What keepalived's files name, read back from their text: instances and virtual servers. Understands what stands in
 //! lines of its own, as pgsvc's templates write it. Pure.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
+use crate::plan::Files;
 use crate::render::haproxy;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,7 +36,7 @@ pub fn read(text: &[u8]) -> Content {
 
 /// What our own files among these name.
 #[must_use]
-pub fn managed(files: &BTreeMap<PathBuf, Vec<u8>>) -> Content {
+pub fn managed(files: &Files) -> Content {
     let mut all = Content::default();
     for file in files.values().filter(|c| haproxy::owner(c).is_some()) {
         let one = read(file);

@@ -3,7 +3,7 @@
 //! is decided by the plan.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::dump::Dump;
@@ -11,7 +11,7 @@ use super::{Keepalived, content, process};
 use crate::daemon::systemd;
 use crate::error::Error;
 use crate::host::{self, Signal};
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Files, Plan};
 use crate::transaction::{Proof, Serving};
 
 const POLL: Duration = Duration::from_millis(25);
@@ -59,7 +59,7 @@ impl Said {
     }
 
     /// Whether the processes that the files need are there, with the instances that the files name.
-    fn carries(&self, files: &BTreeMap<PathBuf, Vec<u8>>) -> Result<(), String> {
+    fn carries(&self, files: &Files) -> Result<(), String> {
         let wanted = content::managed(files);
         if !wanted.virtual_servers.is_empty() && !self.parts.contains_key(CHECKERS) {
             return Err("no process of it balances connections (IPVS)".into());

@@ -88,7 +88,7 @@ fn the_operators_own_file_is_tested_where_it_is_all_that_is_left() {
 fn a_director_without_ipvs_is_refused_before_anything_is_touched() {
     let sys = node(0);
     let text = "# Managed by pgsvc: cluster=a service=@keepalived\nvirtual_server 192.0.2.1 5433 {\n}\n";
-    let candidate = [(Paths::default().cluster("a"), text.as_bytes().to_vec())].into();
+    let candidate = [(Paths::default().cluster("a"), text.as_bytes().into())].into();
     let plan = Plan { candidate, ..plan(Action::Reload) };
     let daemon = Keepalived::without_systemd(&sys, Paths::default());
     assert!(daemon.precheck(&plan).unwrap_err().to_string().starts_with("IPVS: this node's kernel has none"));

@@ -130,10 +130,10 @@ mod tests {
     use crate::plan::{Action, FileChange, InstalledFile, RenderedFile};
 
     fn change(path: PathBuf, before: bool, after: bool) -> FileChange {
-        let installed = InstalledFile { content: Vec::new(), mode: 0o644, uid: 0, gid: 0 };
+        let installed = InstalledFile { content: Vec::new().into(), mode: 0o644, uid: 0, gid: 0 };
         let owner = ("root".to_owned(), "root".to_owned());
         let rendered =
-            RenderedFile { path: path.clone(), content: String::new(), mode: 0o644, owner, cluster: None };
+            RenderedFile { path: path.clone(), content: "".into(), mode: 0o644, owner, cluster: None };
         FileChange { path, before: before.then_some(installed), after: after.then_some(rendered) }
     }
 

@@ -39,7 +39,7 @@ fn absent(scope: &[&str]) -> Wanted {
 }
 
 fn on_disk(content: &[u8]) -> InstalledFile {
-    InstalledFile { content: content.to_vec(), mode: 0o644, uid: 0, gid: 0 }
+    InstalledFile { content: content.into(), mode: 0o644, uid: 0, gid: 0 }
 }
 
 fn make(w: &Wanted, i: &Installed) -> Result<Plan, Errors> {
@@ -95,7 +95,7 @@ fn the_name_of_the_configuration_changes_with_any_of_our_files_and_with_no_forei
     let own = node(&[(paths().own, "vrrp_instance x {\n}\n")], None);
     let with_own = make(&w, &own).unwrap();
     assert_eq!(with_own.hash, one.hash);
-    assert_eq!(with_own.candidate.get(&paths().own).map(Vec::len), Some(20), "it is tested with ours");
+    assert_eq!(with_own.candidate.get(&paths().own).map(|c| c.len()), Some(20), "it is tested with ours");
     assert!(!with_own.changes.iter().any(|c| c.path == paths().own));
     let two = make(&wanted(vec![conf("a"), conf("b")], &["a", "b"]), &after(&one, &own)).unwrap();
     assert_ne!(two.hash, one.hash);

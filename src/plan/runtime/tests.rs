@@ -93,7 +93,7 @@ fn plan(before: &str, wanted: &str, change: impl FnOnce(&mut Running)) -> Plan {
     };
     change(&mut running);
     let file = |c: super::super::FileChange| {
-        let content = c.after.unwrap().content.into_bytes();
+        let content = c.after.unwrap().bytes();
         (c.path, InstalledFile { content, mode: 0o640, uid: 0, gid: 99 })
     };
     let files = first.changes.into_iter().map(file).collect();

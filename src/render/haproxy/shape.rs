@@ -4,8 +4,6 @@
 //! Servers, their weights and the values of `maxconn` can change. What is not surely one of these counts as the rest:
 //! a line that does not look like ours (an operator's template) makes its section one that needs a reload.
 
-use std::collections::BTreeSet;
-
 /// Whether a first word begins a section (HAProxy manual, chapters 2 to 12).
 #[must_use]
 pub fn is_section(word: &str) -> bool {
@@ -193,7 +191,7 @@ pub fn shape(content: &[u8]) -> Shape<'_> {
             Some(section) => shape.sections.push(section),
             None => {
                 shape.fixed.truncate(before);
-                lines.iter().for_each(|l| line(&mut shape.fixed, l));
+                lines.iter().for_each(|l| line(&mut shape.fixed, l.text));
             }
         }
     }
@@ -205,11 +203,18 @@ fn line(out: &mut String, line: &str) {
     out.push('\n');
 }
 
+/// A line and its first word.
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    first: &'a str,
+    text: &'a str,
+}
+
 /// The lines of each section, without comments; what stands before the first section is one by itself.
-fn split(content: &str) -> Vec<Vec<&str>> {
-    let mut all: Vec<Vec<&str>> = vec![Vec::new()];
-    for line in content.lines() {
-        let first = line.split_ascii_whitespace().next().unwrap_or("#");
+fn split(content: &str) -> Vec<Vec<Line<'_>>> {
+    let mut all: Vec<Vec<Line<'_>>> = vec![Vec::new()];
+    for text in content.lines() {
+        let first = text.split_ascii_whitespace().next().unwrap_or("#");
         if first.starts_with('#') {
             continue;
         }
@@ -217,16 +222,16 @@ fn split(content: &str) -> Vec<Vec<&str>> {
             all.push(Vec::new());
         }
         if let Some(last) = all.last_mut() {
-            last.push(line);
+            last.push(Line { first, text });
         }
     }
     all
 }
 
 /// A section's changing parts, its fixed text behind `fixed`; `None` where it is not surely understood.
-fn section<'a>(lines: &[&'a str], fixed: &mut String) -> Option<Section<'a>> {
+fn section<'a>(lines: &[Line<'a>], fixed: &mut String) -> Option<Section<'a>> {
     let (head, body) = lines.split_first()?;
-    let mut head = head.split_ascii_whitespace();
+    let mut head = head.text.split_ascii_whitespace();
     let (Some(kind @ ("frontend" | "backend" | "listen")), Some(name), None) =
         (head.next(), head.next(), head.next())
     else {
@@ -237,7 +242,15 @@ fn section<'a>(lines: &[&'a str], fixed: &mut String) -> Option<Section<'a>> {
     let mut own: Vec<(Server<'a>, Vec<Word<'a>>)> = Vec::new();
     let mut balance = None;
     let mut words: Vec<&str> = Vec::new();
-    for text in body {
+    for Line { first, text } in body {
+        // Most lines are what they are: their other words are not looked for.
+        if !matches!(*first, "maxconn" | "default-server" | "server" | "balance") {
+            if matches!(*first, "server-template" | "use-server" | "dispatch") || first.starts_with('.') {
+                return None;
+            }
+            line(fixed, text);
+            continue;
+        }
         words.clear();
         words.extend(text.split_ascii_whitespace());
         match words.as_slice() {
@@ -250,15 +263,11 @@ fn section<'a>(lines: &[&'a str], fixed: &mut String) -> Option<Section<'a>> {
                 line(fixed, &format!("default-server {}", without_maxconn(&section.defaults)));
             }
             ["server", name, address, rest @ ..] => own.push(server(text, name, address, rest)?),
-            ["maxconn" | "default-server" | "server" | "server-template" | "use-server" | "dispatch", ..] => {
-                return None;
-            }
-            [".if" | ".elif" | ".else" | ".endif", ..] => return None,
             ["balance", how, ..] => {
                 balance = Some(*how);
                 line(fixed, text);
             }
-            _ => line(fixed, text),
+            _ => return None,
         }
     }
     let movable = |b: &str| DYNAMIC.iter().any(|d| b.split('(').next() == Some(*d));
@@ -280,11 +289,19 @@ fn kinds(servers: &[(Server<'_>, Vec<Word<'_>>)]) -> String {
             (key, value) => Some((key, value)),
         }
     }
-    let all: BTreeSet<Word<'_>> = servers.iter().flat_map(|(_, words)| words).filter_map(kind).collect();
+    // Few and mostly the same: looked for one by one sooner than sorted.
+    let mut all: Vec<Word<'_>> = Vec::new();
+    for word in servers.iter().flat_map(|(_, words)| words).filter_map(kind) {
+        if !all.contains(&word) {
+            all.push(word);
+        }
+    }
     let any = if servers.is_empty() { "no servers" } else { "servers" };
     // By the words as a line has them: a shorter key comes first with its value, not before it.
-    let all: BTreeSet<String> = all.iter().map(text).collect();
-    format!("{any}: {}", all.into_iter().collect::<Vec<_>>().join(", "))
+    let mut all: Vec<String> = all.iter().map(text).collect();
+    all.sort_unstable();
+    all.dedup();
+    format!("{any}: {}", all.join(", "))
 }
 
 fn without_maxconn(words: &[Word<'_>]) -> String {
@@ -314,7 +331,8 @@ fn server<'a>(
 
 /// Known keywords, each once. A `;` would end a command on the admin socket.
 fn options<'a>(line: &str, words: &[&'a str]) -> Option<Vec<Word<'a>>> {
-    if line.bytes().any(|b| matches!(b, b'"' | b'\'' | b'\\' | b'#' | b'$' | b';')) {
+    // All of these stand before the small letters, which most bytes are.
+    if line.bytes().any(|b| b < b'a' && matches!(b, b'"' | b'\'' | b'\\' | b'#' | b'$' | b';')) {
         return None;
     }
     let mut all: Vec<Word<'a>> = Vec::with_capacity(words.len());

@@ -32,7 +32,7 @@ fn three(extra: Value) -> Value {
 }
 
 fn content(files: &[RenderedFile], name: &str) -> String {
-    files.iter().find(|f| f.path.ends_with(name)).unwrap_or_else(|| panic!("no {name}")).content.clone()
+    files.iter().find(|f| f.path.ends_with(name)).unwrap_or_else(|| panic!("no {name}")).content.to_string()
 }
 
 #[test]

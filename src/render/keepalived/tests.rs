@@ -22,12 +22,12 @@ fn text(over: Value, node: &str) -> String {
         (f.mode, f.owner.0.as_str(), f.path.to_str().unwrap()),
         (0o640, "root", "/etc/keepalived/pgsvc.d/pg-test.conf")
     );
-    f.content
+    f.content.to_string()
 }
 
 fn unit_text(over: Value, node: &str) -> Option<String> {
     let c = fixture::case(&over, node);
-    unit(&templates(), &c.duty, &Interfaces::one("eth0")).unwrap().map(|f| f.content)
+    unit(&templates(), &c.duty, &Interfaces::one("eth0")).unwrap().map(|f| f.content.to_string())
 }
 
 fn l2(more: Value) -> Value {

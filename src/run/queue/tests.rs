@@ -39,7 +39,7 @@ fn waiting_runs_with_the_same_settings_are_one() {
     let change = |path: &str| Change {
         path: path.into(),
         kind: crate::report::ChangeKind::Create,
-        before: String::new(),
+        before: "".into(),
         after: "x".into(),
     };
     tell(&node, &guests, "2 files", &[(Some("b".into()), change("/b")), (Some("c".into()), change("/c"))]);

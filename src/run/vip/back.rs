@@ -1,11 +1,8 @@
 //! The way back for keepalived's files: an earlier set, installed and proven like any other.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
 use crate::daemon::keepalived::{Keepalived, Paths, units};
 use crate::error::Error;
-use crate::plan::{Action, FileChange, Plan};
+use crate::plan::{Action, FileChange, Files, Plan};
 use crate::run::{Node, read};
 
 /// Whether a path is keepalived's matter, for a rollback.
@@ -21,7 +18,7 @@ pub fn is_ours(path: &std::path::Path) -> bool {
 pub fn back<'a>(node: &Node<'a>, changes: Vec<FileChange>) -> Result<(Keepalived<'a>, Plan), Error> {
     let paths = Paths::default();
     let daemon = Keepalived::detect(node.sys, paths.clone());
-    let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
+    let mut files: Files = Files::new();
     for path in paths.list(node.sys)?.into_iter().filter(|p| paths.loads(p)) {
         if let Some(file) = read::file(node, &path)? {
             files.insert(path, file.content);
@@ -29,7 +26,7 @@ pub fn back<'a>(node: &Node<'a>, changes: Vec<FileChange>) -> Result<(Keepalived
     }
     for c in changes.iter().filter(|c| paths.loads(&c.path)) {
         match &c.after {
-            Some(file) => drop(files.insert(c.path.clone(), file.content.clone().into_bytes())),
+            Some(file) => drop(files.insert(c.path.clone(), file.bytes())),
             None => drop(files.remove(&c.path)),
         }
     }
@@ -53,7 +50,7 @@ pub fn back<'a>(node: &Node<'a>, changes: Vec<FileChange>) -> Result<(Keepalived
         commands: Vec::new(),
         hands: Vec::new(),
         hash,
-        candidate: if stays { files } else { BTreeMap::new() },
+        candidate: if stays { files } else { Files::new() },
         new_binds: Vec::new(),
         nonlocal_binds: false,
     };

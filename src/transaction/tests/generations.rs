@@ -71,7 +71,7 @@ fn second(sys: &FakeSystem) -> Plan {
     foreign.path = FOREIGN.into();
     let file = sys.state().files[Path::new(FOREIGN)].clone();
     let (uid, gid) = file.owner;
-    foreign.before = Some(InstalledFile { content: file.bytes, mode: file.mode, uid, gid });
+    foreign.before = Some(InstalledFile { content: file.bytes.into(), mode: file.mode, uid, gid });
     foreign.after = Some(rendered(FOREIGN, "listen second\n"));
     for change in &mut changes {
         change.after = Some(rendered(change.path.to_str().unwrap(), "second\n"));

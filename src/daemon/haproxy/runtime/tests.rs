@@ -105,7 +105,7 @@ fn lab(broken: Option<(&'static str, &'static str)>) -> Lab {
     sys.put("/run/haproxy.pid", FakeFile { bytes: b"7\n".to_vec(), ..FakeFile::default() });
     sys.put("/proc/7/comm", FakeFile { bytes: b"haproxy\n".to_vec(), ..FakeFile::default() });
     sys.put("/proc/7/cmdline", FakeFile { bytes: b"haproxy\0-W\0".to_vec(), ..FakeFile::default() });
-    sys.put(FILE, FakeFile { bytes: b"old\n".to_vec(), mode: 0o640, ..FakeFile::default() });
+    sys.put(FILE, FakeFile { bytes: b"old\n".to_vec().into(), mode: 0o640, ..FakeFile::default() });
     Lab { worker, sys }
 }
 
@@ -140,7 +140,7 @@ impl Lab {
         let owner = ("root".to_owned(), "root".to_owned());
         let after =
             RenderedFile { path: FILE.into(), content: "new\n".into(), mode: 0o640, owner, cluster: None };
-        let before = InstalledFile { content: b"old\n".to_vec(), mode: 0o640, uid: 0, gid: 0 };
+        let before = InstalledFile { content: b"old\n".to_vec().into(), mode: 0o640, uid: 0, gid: 0 };
         let change = FileChange { path: FILE.into(), before: Some(before), after: Some(after) };
         let plan = Plan {
             changes: if file { vec![change] } else { Vec::new() },
