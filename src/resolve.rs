@@ -223,7 +223,7 @@ fn one(cluster: &Cluster, service: &Service, scenarios: &Scenarios) -> Result<Re
     let place = format!("service '{}' of {}", service.name, cluster.name);
     let mut errors = Errors::default();
     let chosen = |field: &str, text: &str, errors: &mut Errors| {
-        let read = scenarios.choose(&cluster.name, text);
+        let read = scenarios.choose(text);
         errors.take(read.map_err(|e| e.within(&format!("{place}: {field}"))))
     };
     let active = chosen("selector", &service.selector, &mut errors);

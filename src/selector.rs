@@ -64,17 +64,18 @@ struct Compiled {
 }
 
 /// Which member an element of a selector's result is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    pub cluster: String,
-    pub seq: u64,
+#[derive(PartialEq, Eq)]
+struct Identity<'a> {
+    cluster: &'a str,
+    seq: u64,
 }
 
 /// Members in the form that selectors are evaluated on; converted once.
 pub struct Candidates(Rcvar);
 
 /// One member in that form.
-pub struct Candidate(BTreeMap<String, Rcvar>);
+#[derive(Clone)]
+pub struct Candidate(Rcvar);
 
 impl Candidate {
     /// A member with those of its variables that `keep` names.
@@ -83,22 +84,32 @@ impl Candidate {
         keep: impl Fn(&str) -> bool,
     ) -> Self {
         let kept = vars.into_iter().filter(|(k, _)| keep(k));
-        Self(kept.map(|(k, v)| (k.to_owned(), Rcvar::new(variable(v)))).collect())
+        let vars = kept.map(|(k, v)| (k.to_owned(), Rcvar::new(variable(v)))).collect();
+        Self(Rcvar::new(Variable::Object(vars)))
     }
 
     /// The same with one variable set.
     #[must_use]
     pub fn with(&self, name: &str, text: &str) -> Self {
-        let mut vars = self.0.clone();
+        let mut vars = self.0.as_object().cloned().unwrap_or_default();
         vars.insert(name.to_owned(), Rcvar::new(Variable::String(text.to_owned())));
-        Self(vars)
+        Self(Rcvar::new(Variable::Object(vars)))
     }
 }
 
 impl FromIterator<Candidate> for Candidates {
     fn from_iter<I: IntoIterator<Item = Candidate>>(members: I) -> Self {
-        let list = members.into_iter().map(|m| Rcvar::new(Variable::Object(m.0))).collect();
-        Self(Rcvar::new(Variable::Array(list)))
+        Self(Rcvar::new(Variable::Array(members.into_iter().map(|m| m.0).collect())))
+    }
+}
+
+impl Candidates {
+    /// The place of an element of a result: mostly it is the member itself. `None` for one that says it is a member and
+    /// is none of these.
+    fn place(&self, element: &Rcvar, is: &Identity<'_>) -> Option<usize> {
+        let all = self.0.as_array()?;
+        let itself = all.iter().position(|m| Rc::ptr_eq(m, element));
+        itself.or_else(|| all.iter().position(|m| identity(m).is_some_and(|m| m == *is)))
     }
 }
 
@@ -177,11 +188,11 @@ impl Selector {
         self.0.named
     }
 
-    /// The members it selects, in its order, each once.
+    /// The places of the members it selects, in its order, each once.
     ///
     /// # Errors
     /// A result that is no list, or whose elements are no members.
-    pub fn select(&self, candidates: &Candidates) -> Result<Vec<Identity>, Error> {
+    pub fn select(&self, candidates: &Candidates) -> Result<Vec<usize>, Error> {
         let Compiled { expression, .. } = &*self.0;
         // By the tree itself: `search` would turn the members into text and back, each time.
         let found = RUNTIME.with(|runtime| {
@@ -194,17 +205,17 @@ impl Selector {
                 "a selector filters the list of members: \"[]\", \"[? pg_role == `replica` ]\", \"[0:1]\"",
             ));
         };
-        let mut members: Vec<Identity> = Vec::new();
+        let mut places: Vec<usize> = Vec::new();
         for element in list {
-            let identity = identity(element).ok_or_else(|| {
+            let is = identity(element).ok_or_else(|| {
                 Error::new("", format!("yields {} without pg_cluster and pg_seq, no member", kind(element)))
                     .hint("select whole members: \"[? … ]\", not \"[].name\"")
             })?;
-            if !members.contains(&identity) {
-                members.push(identity);
+            if let Some(place) = candidates.place(element, &is).filter(|p| !places.contains(p)) {
+                places.push(place);
             }
         }
-        Ok(members)
+        Ok(places)
     }
 }
 
@@ -248,9 +259,9 @@ fn kind(v: &Variable) -> &'static str {
     }
 }
 
-fn identity(v: &Variable) -> Option<Identity> {
+fn identity(v: &Variable) -> Option<Identity<'_>> {
     let map = v.as_object()?;
-    let cluster = map.get("pg_cluster")?.as_string()?.clone();
+    let cluster = map.get("pg_cluster")?.as_string()?.as_str();
     let seq = map.get("pg_seq")?;
     if let Variable::Number(n) = &**seq
         && let Some(seq) = n.as_u64()

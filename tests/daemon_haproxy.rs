@@ -114,7 +114,13 @@ impl Node {
         let rendered = |path: &Path| {
             let content = wanted.get(path)?.clone();
             let owner = (owner.0.to_string(), owner.1.to_string());
-            Some(RenderedFile { path: path.to_owned(), content: content.into(), mode: 0o640, owner, cluster: None })
+            Some(RenderedFile {
+                path: path.to_owned(),
+                content: content.into(),
+                mode: 0o640,
+                owner,
+                cluster: None,
+            })
         };
         let change = |path: PathBuf| {
             let (before, after) = (self.installed(&path), rendered(&path));

@@ -167,7 +167,13 @@ impl Node {
 
     fn file(&self, path: PathBuf, content: String, cluster: Option<&str>) -> RenderedFile {
         let owner = ("root".into(), "root".into());
-        RenderedFile { path, content, mode: 0o640, owner, cluster: cluster.map(str::to_owned) }
+        RenderedFile {
+            path,
+            content: content.into(),
+            mode: 0o640,
+            owner,
+            cluster: cluster.map(str::to_owned),
+        }
     }
 
     fn wanted(&self, cluster: Option<String>) -> Wanted {
@@ -183,7 +189,7 @@ impl Node {
         let read = |path: &PathBuf| {
             let stat = self.sys.stat(path).unwrap().unwrap();
             let content = self.sys.read(path).unwrap();
-            InstalledFile { content, mode: stat.mode, uid: stat.uid, gid: stat.gid }
+            InstalledFile { content: content.into(), mode: stat.mode, uid: stat.uid, gid: stat.gid }
         };
         let files = self.paths.list(&self.sys).unwrap().into_iter().map(|p| (p.clone(), read(&p))).collect();
         let running = self.daemon().running().unwrap().map(|r| Running {

@@ -66,7 +66,7 @@ fn taken(files: &[RenderedFile]) -> Result<(), String> {
         let words = |l: &str| {
             l.split(' ').map(|w| if w == "auto" { name.as_str() } else { w }).collect::<Vec<_>>().join(" ")
         };
-        RenderedFile { content: f.content.lines().map(|l| words(l) + "\n").collect(), ..f }
+        RenderedFile { content: f.content.lines().map(|l| words(l) + "\n").collect::<String>().into(), ..f }
     };
     check(&own.into_iter().map(place).collect::<Vec<_>>(), "")
 }
@@ -149,7 +149,7 @@ fn what_is_accepted_renders_to_what_keepalived_takes() {
         match files(&case) {
             Ok(files) => {
                 accepted += 1;
-                let text = || files.iter().map(|f| f.content.clone()).collect::<String>();
+                let text = || files.iter().map(|f| &*f.content).collect::<String>();
                 taken(&files).unwrap_or_else(|e| panic!("{e}\n{case:#}\n{}", text()));
             }
             Err(e) => {

@@ -212,7 +212,7 @@ fn plan(sys: &dyn System) -> Plan {
     let change = |path: &str, after: Option<&str>| {
         let before = sys.stat(Path::new(path)).unwrap().map(|stat| {
             let content = sys.read(Path::new(path)).unwrap();
-            InstalledFile { content, mode: stat.mode, uid: stat.uid, gid: stat.gid }
+            InstalledFile { content: content.into(), mode: stat.mode, uid: stat.uid, gid: stat.gid }
         });
         let rendered = |content: &str| RenderedFile {
             path: path.into(),
@@ -238,9 +238,9 @@ fn plan(sys: &dyn System) -> Plan {
         reason: String::new(),
         hash: "new".into(),
         candidate: BTreeMap::from([
-            (CFG.into(), b"global new\n".to_vec()),
-            (NEW.into(), b"listen new\n".to_vec()),
-            (FOREIGN.into(), b"listen foreign\n".to_vec()),
+            (CFG.into(), b"global new\n".to_vec().into()),
+            (NEW.into(), b"listen new\n".to_vec().into()),
+            (FOREIGN.into(), b"listen foreign\n".to_vec().into()),
         ]),
         new_binds: Vec::new(),
         nonlocal_binds: false,

@@ -129,7 +129,7 @@ impl Node {
         let mut files = haproxy::services(&templates, &layout, &services).unwrap();
         files.extend(haproxy::vip(&templates, &layout, &duty, &services).unwrap().filter(|_| with_word));
         for f in &mut files {
-            f.content = standin::hurry(&f.content);
+            f.content = standin::hurry(&f.content).into();
         }
         let wanted = Wanted {
             node: Some(haproxy::node(&templates, &layout, &settings).unwrap()),

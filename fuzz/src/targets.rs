@@ -99,7 +99,7 @@ pub fn selector(bytes: &[u8]) {
     let Ok(compiled) = Selector::compile(&text) else { return };
     let one = |m: &Map<String, Value>| Candidate::new(m.iter().map(|(k, v)| (k.as_str(), v)), |_| true);
     if let Ok(found) = compiled.select(&members.iter().map(one).collect()) {
-        assert!(found.iter().all(|m| m.cluster == "pg-test" && (1..=3).contains(&m.seq)), "{found:?}");
+        assert!(found.iter().all(|place| *place < 3), "{found:?}");
     }
 }
 

@@ -288,12 +288,8 @@ mod tests {
     #[test]
     fn the_diff_of_a_new_file_is_that_of_the_library() {
         for text in ["a\n", "a\nb\n", "a\n\n-b\n+c\n", "a\nb", "", "a\r\nb\n"] {
-            let c = Change {
-                path: "/x".into(),
-                kind: ChangeKind::Create,
-                before: "".into(),
-                after: text.into(),
-            };
+            let c =
+                Change { path: "/x".into(), kind: ChangeKind::Create, before: "".into(), after: text.into() };
             let library = similar::TextDiff::from_lines("", text);
             let said = library.unified_diff().context_radius(3).header("/x", "/x (new file)").to_string();
             assert_eq!(plain_diff(&c), said, "{text:?}");

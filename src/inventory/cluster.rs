@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::member::{self, Member};
 use super::tls::TlsFiles;
-use super::{PLACED, Vars, needed};
+use super::{PLACED, Vars, is_plain, needed};
 use crate::error::{Error, Errors, Kind};
 use crate::service::{self, Dialect, Service, Target, Timing};
 use crate::vip::{self, Vip};
@@ -173,8 +173,11 @@ pub fn shared(errors: &mut Errors, cluster: &str, hosts: &[&(&str, &Vars)]) -> V
     // Most clusters say two or three of them: what no host says is not asked of each.
     let said: Vec<&str> = hosts.iter().flat_map(|(_, vars)| vars.keys()).collect();
     for name in SHARED.into_iter().chain(vip::SHARED).filter(|name| said.contains(name)) {
-        if let Some(same) = same(hosts, name) {
-            found.extend(same.map(|v| (name.to_owned(), v)));
+        if let Some(first) = same(hosts, name) {
+            match first.get(name) {
+                None | Some(Value::Null) => {}
+                Some(_) => found.share_of(first, name),
+            }
             continue;
         }
         let mut values: BTreeMap<String, (&str, Value)> = BTreeMap::new();
@@ -202,14 +205,12 @@ pub fn shared(errors: &mut Errors, cluster: &str, hosts: &[&(&str, &Vars)]) -> V
     found
 }
 
-/// The value that all hosts have, as they mostly do; `None` where that needs a closer look.
-fn same(hosts: &[&(&str, &Vars)], name: &str) -> Option<Option<Value>> {
-    let (first, rest) = hosts.split_first()?;
-    let raw = first.1.get(name);
-    if rest.iter().any(|(_, vars)| !vars.shares(first.1, name) && vars.get(name) != raw) {
-        return None;
-    }
-    Some(needed(first.1, name, first.0).ok()?.filter(|v| !v.is_null()))
+/// The host whose value of a variable all the others have too, as they mostly do; `None` where that needs a closer look.
+fn same<'v>(hosts: &[&(&str, &'v Vars)], name: &str) -> Option<&'v Vars> {
+    let ((_, first), rest) = hosts.split_first()?;
+    let raw = first.get(name);
+    let one = rest.iter().all(|(_, vars)| vars.shares(first, name) || vars.get(name) == raw);
+    (one && raw.is_none_or(is_plain)).then_some(first)
 }
 
 /// An entry of the set, and where it stands: in which list, at which place from 0. The text's own four stand in none.

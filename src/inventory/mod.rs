@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 pub use ansible::{Source, from_bytes, load};
-pub use needed::needed;
+pub use needed::{is_plain, needed};
 pub use vars::{Var, Vars};
 
 /// Module arguments, or flags in their words: a JSON object.

@@ -35,7 +35,21 @@ fn clear(value: &Value, name: &str, host: &str) -> Result<Value, Error> {
 
 /// What Ansible takes for a template; a `!unsafe` string never is one.
 fn template(text: &str) -> bool {
-    ["{{", "{%", "{#"].iter().any(|mark| text.contains(mark))
+    // Most texts have no brace at all.
+    text.contains('{') && ["{{", "{%", "{#"].iter().any(|mark| text.contains(mark))
+}
+
+/// Whether a value can be read as it is: nothing of it is encrypted, a template or marked as none.
+pub fn is_plain(value: &Value) -> bool {
+    match value {
+        Value::String(text) => !template(text),
+        Value::Array(items) => items.iter().all(is_plain),
+        Value::Object(map) => {
+            let marks = ["__ansible_vault", "__ansible_unsafe"];
+            !marks.iter().any(|mark| map.contains_key(*mark)) && map.values().all(is_plain)
+        }
+        _ => true,
+    }
 }
 
 fn place(name: &str, host: &str) -> String {
@@ -73,6 +87,16 @@ mod tests {
     fn a_plain_value_is_itself_and_a_missing_one_is_none() {
         assert_eq!(ask(json!({"a": [1, "x"]})).unwrap(), Some(json!({"a": [1, "x"]})));
         assert_eq!(needed(&Vars::new(), "v", "db1").unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_plain_is_read_as_it_is_and_what_is_not_is_not_plain() {
+        for plain in [json!({"a": [1, "x", null]}), json!("{ no }"), json!(true)] {
+            assert!(is_plain(&plain) && ask(plain.clone()) == Ok(Some(plain)));
+        }
+        for other in [json!("{{ x }}"), json!({"__ansible_vault": "x"}), json!([{"__ansible_unsafe": "x"}])] {
+            assert!(!is_plain(&other) && ask(other.clone()) != Ok(Some(other)));
+        }
     }
 
     #[test]

@@ -72,6 +72,13 @@ impl Vars {
         self.0.insert(Arc::clone(name), Arc::clone(var));
     }
 
+    /// Has a variable of somebody else's, the same in memory, where there is one.
+    pub fn share_of(&mut self, other: &Self, name: &str) {
+        if let Some((name, var)) = other.0.get_key_value(name) {
+            self.share(name, var);
+        }
+    }
+
     /// The same variables, those of which `keep` says no with nothing in them.
     #[must_use]
     pub fn emptied(&self, keep: impl Fn(&str) -> bool) -> Self {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::{Files, Obstacles};
 use super::make::Ends;
+use super::{Files, Obstacles};
 use crate::error::Error;
 use crate::parallel::computed;
 use crate::render::haproxy::{Owner, VIP_SERVICE, owner};

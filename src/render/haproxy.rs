@@ -160,7 +160,13 @@ pub(super) fn checked(file: RenderedFile) -> Result<RenderedFile, Error> {
 }
 
 fn file(path: PathBuf, content: String, cluster: Option<String>) -> RenderedFile {
-    RenderedFile { path, content: content.into(), mode: 0o640, owner: ("root".into(), "haproxy".into()), cluster }
+    RenderedFile {
+        path,
+        content: content.into(),
+        mode: 0o640,
+        owner: ("root".into(), "haproxy".into()),
+        cluster,
+    }
 }
 
 /// SHA-512 crypt with a salt that is the node's and the user's own, so that a second run writes the same line.

@@ -116,7 +116,8 @@ fn bind(addr: &SocketAddr, nonlocal: bool) -> String {
 
 /// A serving backend, followed by the backends that only check where its members need different checks.
 fn tier_backends(s: &ResolvedService, name: &str, members: &[(&Server, When, bool)]) -> Vec<BackendView> {
-    let mut profiles: Vec<Profile> = members.iter().map(|(m, w, _)| profile(s, m, *w)).collect();
+    let own: Vec<Profile> = members.iter().map(|(m, w, _)| profile(s, m, *w)).collect();
+    let mut profiles = own.clone();
     profiles.sort();
     profiles.dedup();
     let resolves = if members.iter().any(|(m, _, _)| m.address.parse::<IpAddr>().is_err()) {
@@ -142,12 +143,14 @@ fn tier_backends(s: &ResolvedService, name: &str, members: &[(&Server, When, boo
         let n = profiles.iter().position(|x| x == p).unwrap_or(0).saturating_add(1);
         format!("{name}-check{n}")
     };
-    let track = |m: &Server, w: When| format!("track {}/{}", check_name(&profile(s, m, w)), m.instance);
-    let servers = members.iter().map(|(m, w, b)| server(m, &track(m, *w), *b)).collect();
+    let names: Vec<String> = own.iter().map(check_name).collect();
+    let with_names = members.iter().zip(&names);
+    let track = |name: &String, m: &Server| ["track ", name, "/", &m.instance].concat();
+    let servers = with_names.map(|((m, _, b), name)| server(m, &track(name, m), *b)).collect();
     let mut all = vec![backend(name.to_owned(), Vec::new(), servers, any_backup)];
     for p in &profiles {
-        let checked = members.iter().filter(|(m, w, _)| profile(s, m, *w) == *p);
-        let servers = checked.map(|(m, _, _)| server(m, &check_options(s, m), false)).collect();
+        let checked = members.iter().zip(&own).filter(|(_, has)| *has == p);
+        let servers = checked.map(|((m, _, _), _)| server(m, &check_options(s, m), false)).collect();
         all.push(backend(check_name(p), check_lines(s, p), servers, false));
     }
     all

@@ -10,7 +10,6 @@ use crate::service::Service;
 
 /// The members under every distribution of the live roles that matters: each member that changes roles is primary once.
 pub(super) struct Scenarios {
-    seqs: Vec<u64>,
     changes: Vec<bool>,
     /// Who is primary (an index), and the members as they then are.
     all: Vec<(Option<usize>, Candidates)>,
@@ -33,23 +32,23 @@ impl Scenarios {
         let as_written: Vec<Candidate> =
             members.iter().map(|m| Candidate::new(m.vars.iter(), needed)).collect();
         let all = if changes.contains(&true) {
-            primaries.into_iter().map(|p| (p, scenario(members, &as_written, &changes, p))).collect()
+            let both = Both::of(members, as_written, &changes);
+            primaries.into_iter().map(|p| (p, scenario(&both, p))).collect()
         } else {
             vec![(inventory, as_written.into_iter().collect())]
         };
-        Self { seqs: members.iter().map(|m| m.seq).collect(), changes, all }
+        Self { changes, all }
     }
 
     /// For each member: selected as primary, selected as replica. For a member of a fixed role both are the same.
-    pub(super) fn choose(&self, cluster: &str, text: &str) -> Result<Vec<(bool, bool)>, Error> {
+    pub(super) fn choose(&self, text: &str) -> Result<Vec<(bool, bool)>, Error> {
         let selector = Selector::compile(text)?;
         // An expression that does not look at roles gives the same answer in every scenario.
         let blind = !selector.names().iter().any(|n| n == "pg_role") && !selector.needs_all_variables();
         let mut rows: Vec<(Option<usize>, Vec<bool>)> = Vec::new();
         for (primary, candidates) in &self.all {
             let found = selector.select(candidates)?;
-            let row =
-                self.seqs.iter().map(|s| found.iter().any(|f| f.seq == *s && f.cluster == cluster)).collect();
+            let row = (0..self.changes.len()).map(|i| found.contains(&i)).collect();
             rows.push((*primary, row));
             if blind {
                 break;
@@ -84,17 +83,25 @@ fn named(services: &[Service]) -> Option<BTreeSet<String>> {
     Some(names)
 }
 
-fn scenario(
-    members: &[Member],
-    as_written: &[Candidate],
-    changes: &[bool],
-    primary: Option<usize>,
-) -> Candidates {
-    let role = |i: usize, m: &Member| match (changes.get(i), primary == Some(i)) {
-        (Some(true), true) => "primary".to_owned(),
-        (Some(true), false) => "replica".to_owned(),
-        _ => m.role.clone(),
-    };
-    let with_role = |(i, (m, c)): (usize, (&Member, &Candidate))| c.with("pg_role", &role(i, m));
-    members.iter().zip(as_written).enumerate().map(with_role).collect()
+/// A member under either role; one of a fixed role is the same under both.
+struct Both {
+    primary: Candidate,
+    replica: Candidate,
+}
+
+impl Both {
+    fn of(members: &[Member], as_written: Vec<Candidate>, changes: &[bool]) -> Vec<Self> {
+        let one = |((m, written), changes): ((&Member, Candidate), &bool)| {
+            let under = |role: &str| {
+                if *changes && m.role != role { written.with("pg_role", role) } else { written.clone() }
+            };
+            Self { primary: under("primary"), replica: under("replica") }
+        };
+        members.iter().zip(as_written).zip(changes).map(one).collect()
+    }
+}
+
+fn scenario(members: &[Both], primary: Option<usize>) -> Candidates {
+    let one = |(i, m): (usize, &Both)| if primary == Some(i) { &m.primary } else { &m.replica }.clone();
+    members.iter().enumerate().map(one).collect()
 }

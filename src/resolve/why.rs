@@ -25,7 +25,7 @@ pub fn selected(
 ) -> Result<(Selected, Option<Selected>), Error> {
     let scenarios = Scenarios::new(&cluster.members, &cluster.services, roles);
     let of = |text: &str| {
-        let chosen = scenarios.choose(&cluster.name, text)?;
+        let chosen = scenarios.choose(text)?;
         let (as_primary, as_replica) = chosen.get(member).copied().unwrap_or_default();
         Ok(Selected { as_primary, as_replica })
     };

@@ -94,7 +94,8 @@ mod tests {
 
     fn change(cluster: &str, servers: &[&str]) -> FileChange {
         let lines: String = servers.iter().map(|a| format!("    server x {a} check\n")).collect();
-        let content = format!("# Managed by pgsvc: cluster={cluster} service=primary\n{lines}").into_bytes().into();
+        let content =
+            format!("# Managed by pgsvc: cluster={cluster} service=primary\n{lines}").into_bytes().into();
         FileChange {
             path: "/x".into(),
             before: Some(InstalledFile { content, mode: 0, uid: 0, gid: 0 }),

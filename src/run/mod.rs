@@ -150,7 +150,13 @@ pub fn wanted(
 
 /// A file of systemd's, that of no cluster.
 fn unit_file(path: PathBuf, content: String) -> RenderedFile {
-    RenderedFile { path, content: content.into(), mode: 0o644, owner: ("root".into(), "root".into()), cluster: None }
+    RenderedFile {
+        path,
+        content: content.into(),
+        mode: 0o644,
+        owner: ("root".into(), "root".into()),
+        cluster: None,
+    }
 }
 
 /// What `render` shows: the files of a node that has nothing else. `apart`: of several clusters, whose load balancers may

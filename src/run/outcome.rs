@@ -92,7 +92,8 @@ mod tests {
     #[test]
     fn a_port_that_nobody_listened_on_was_not_wrong_before() {
         let refused = |n: u16| PortResult { port: n, ..port(&n.to_string(), Status::Wrong, true) };
-        let old = InstalledFile { content: b"listen a-1\n    bind *:1\n".to_vec().into(), mode: 0, uid: 0, gid: 0 };
+        let old =
+            InstalledFile { content: b"listen a-1\n    bind *:1\n".to_vec().into(), mode: 0, uid: 0, gid: 0 };
         let installed = Installed { files: [("/x.cfg".into(), old)].into(), ..Installed::default() };
         let before = served(vec![refused(1), refused(2)], &installed);
         assert_eq!(worse(&before, &[refused(1), refused(2)]), ["a-2 (x)"]);

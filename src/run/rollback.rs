@@ -170,7 +170,8 @@ mod tests {
     }
 
     fn installed(running: bool) -> Installed {
-        let file = |content: &str| InstalledFile { content: content.as_bytes().into(), mode: 0o640, uid: 0, gid: 0 };
+        let file =
+            |content: &str| InstalledFile { content: content.as_bytes().into(), mode: 0o640, uid: 0, gid: 0 };
         let files = [
             ("/etc/haproxy/haproxy.cfg".into(), file("# Managed by pgsvc: node\n")),
             ("/etc/haproxy/conf.d/00-pgsvc.cfg".into(), file("global\n    description pgsvc-new\n")),

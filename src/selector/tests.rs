@@ -12,9 +12,11 @@ fn members() -> Vec<Map<String, Value>> {
 }
 
 fn select(text: &str) -> Result<Vec<u64>, Error> {
+    let members = members();
     let candidates: Candidates =
-        members().iter().map(|m| Candidate::new(m.iter().map(|(k, v)| (k.as_str(), v)), |_| true)).collect();
-    Ok(Selector::compile(text)?.select(&candidates)?.into_iter().map(|m| m.seq).collect())
+        members.iter().map(|m| Candidate::new(m.iter().map(|(k, v)| (k.as_str(), v)), |_| true)).collect();
+    let places = Selector::compile(text)?.select(&candidates)?;
+    Ok(places.into_iter().map(|place| members[place]["pg_seq"].as_u64().unwrap()).collect())
 }
 
 #[test]

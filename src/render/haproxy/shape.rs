@@ -185,17 +185,35 @@ pub fn shape(content: &[u8]) -> Shape<'_> {
     // `fullconn` and `minconn` make a server's limit depend on its listener's.
     let linked = ["minconn", "fullconn"].iter().any(|w| content.contains(w))
         && content.split_whitespace().any(|w| w == "minconn" || w == "fullconn");
-    for lines in split(content) {
-        let before = shape.fixed.len();
-        match (!linked).then(|| section(&lines, &mut shape.fixed)).flatten() {
-            Some(section) => shape.sections.push(section),
+    let mut lines: Vec<Line<'_>> = Vec::new();
+    for text in content.split('\n') {
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        let first = text.split_ascii_whitespace().next().unwrap_or("#");
+        if first.starts_with('#') {
+            continue;
+        }
+        if is_section(first) {
+            shape.close(&mut lines, linked);
+        }
+        lines.push(Line { first, text });
+    }
+    shape.close(&mut lines, linked);
+    shape
+}
+
+impl<'a> Shape<'a> {
+    /// Takes the lines of a section, without comments; what stands before the first section is one by itself.
+    fn close(&mut self, lines: &mut Vec<Line<'a>>, linked: bool) {
+        let before = self.fixed.len();
+        match (!linked).then(|| section(lines, &mut self.fixed)).flatten() {
+            Some(section) => self.sections.push(section),
             None => {
-                shape.fixed.truncate(before);
-                lines.iter().for_each(|l| line(&mut shape.fixed, l.text));
+                self.fixed.truncate(before);
+                lines.iter().for_each(|l| line(&mut self.fixed, l.text));
             }
         }
+        lines.clear();
     }
-    shape
 }
 
 fn line(out: &mut String, line: &str) {
@@ -208,24 +226,6 @@ fn line(out: &mut String, line: &str) {
 struct Line<'a> {
     first: &'a str,
     text: &'a str,
-}
-
-/// The lines of each section, without comments; what stands before the first section is one by itself.
-fn split(content: &str) -> Vec<Vec<Line<'_>>> {
-    let mut all: Vec<Vec<Line<'_>>> = vec![Vec::new()];
-    for text in content.lines() {
-        let first = text.split_ascii_whitespace().next().unwrap_or("#");
-        if first.starts_with('#') {
-            continue;
-        }
-        if is_section(first) {
-            all.push(Vec::new());
-        }
-        if let Some(last) = all.last_mut() {
-            last.push(Line { first, text });
-        }
-    }
-    all
 }
 
 /// A section's changing parts, its fixed text behind `fixed`; `None` where it is not surely understood.
