@@ -173,18 +173,17 @@ pub fn plain_diff(c: &Change) -> String {
 /// The diff of a file that was not there, which needs no comparison: a first run has thousands. `None` for one of a line
 /// or without its last newline, whose form is another.
 fn whole(path: &str, header: &str, text: &str) -> Option<String> {
-    let lines = text.bytes().filter(|b| *b == b'\n').count();
-    if lines < 2 || !text.ends_with('\n') || text.contains('\r') {
+    if !text.ends_with('\n') || text.contains('\r') {
         return None;
     }
-    let head = format!("--- {path}\n+++ {header}\n@@ -0,0 +1,{lines} @@\n");
-    let mut out = String::with_capacity(head.len().saturating_add(text.len()).saturating_add(lines));
-    out.push_str(&head);
+    let (mut body, mut lines) = (String::with_capacity(text.len().saturating_mul(2)), 0_usize);
     for line in text.split_inclusive('\n') {
-        out.push('+');
-        out.push_str(line);
+        lines = lines.saturating_add(1);
+        body.push('+');
+        body.push_str(line);
     }
-    Some(out)
+    let head = || format!("--- {path}\n+++ {header}\n@@ -0,0 +1,{lines} @@\n");
+    (lines > 1).then(|| [head(), body].concat())
 }
 
 /// Prints the diffs, in colours where they are wanted. A first run has thousands: so many are made at the same time.

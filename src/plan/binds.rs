@@ -13,10 +13,11 @@ use crate::vip::duty::CHECK_PORT;
 
 /// The TCP addresses of a configuration's `bind` lines; what is no plain address and port is left out.
 pub fn binds(content: &[u8]) -> Vec<SocketAddr> {
-    let lines = content.split(|b| *b == b'\n').map(<[u8]>::trim_ascii_start);
-    let rest =
-        lines.filter_map(|l| l.strip_prefix(b"bind")).filter(|r| r.starts_with(b" ") || r.starts_with(b"\t"));
-    let words = rest.filter_map(|r| std::str::from_utf8(r).ok()?.split_whitespace().next());
+    // As text, which is searched for line ends many bytes at a time.
+    let content = String::from_utf8_lossy(content);
+    let lines = content.split('\n').map(str::trim_ascii_start);
+    let rest = lines.filter_map(|l| l.strip_prefix("bind")).filter(|r| r.starts_with([' ', '\t']));
+    let words = rest.filter_map(|r| r.split_whitespace().next());
     words.flat_map(|a| a.split(',')).filter_map(bind_address).collect()
 }
 

@@ -287,7 +287,7 @@ fn needs_reload(c: &FileChange) -> bool {
     let (Some(before), Some(after)) = (&c.before, &c.after) else {
         return c.before.is_some() || c.after.is_some();
     };
-    let fixed = |content: &[u8]| haproxy::shape::shape(content).fixed;
+    let fixed = |content: &[u8]| haproxy::shape::fixed(content).fixed;
     let named =
         |l: &&str| !["description ", "max-spread-checks "].iter().any(|w| l.trim_start().starts_with(w));
     let (before, after) = (fixed(&before.content), fixed(after.content.as_bytes()));

@@ -121,15 +121,11 @@ pub fn description(
     let path = layout.conf_d.join("00-pgsvc.cfg");
     let others: Vec<(&Path, &[u8])> =
         managed.iter().map(|(p, c)| (*p, *c)).filter(|(p, _)| *p != path).collect();
-    let is_server = |l: &&[u8]| l.starts_with(b"    server ");
     let (mut hash, mut servers) = (Hash::default(), 0_usize);
     for some in others.chunks(AT_ONCE) {
-        let read = computed(some, |(_, c)| {
-            (shape::shape(c).fixed, c.split(|b| *b == b'\n').filter(is_server).count())
-        });
-        for ((path, _), (fixed, n)) in some.iter().zip(read) {
-            hash.add(path, fixed.as_bytes());
-            servers = servers.saturating_add(n);
+        for ((path, _), file) in some.iter().zip(computed(some, |(_, c)| shape::fixed(c))) {
+            hash.add(path, file.fixed.as_bytes());
+            servers = servers.saturating_add(file.server_lines);
         }
     }
     let hash = hash.short();

@@ -105,7 +105,7 @@ fn lab(broken: Option<(&'static str, &'static str)>) -> Lab {
     sys.put("/run/haproxy.pid", FakeFile { bytes: b"7\n".to_vec(), ..FakeFile::default() });
     sys.put("/proc/7/comm", FakeFile { bytes: b"haproxy\n".to_vec(), ..FakeFile::default() });
     sys.put("/proc/7/cmdline", FakeFile { bytes: b"haproxy\0-W\0".to_vec(), ..FakeFile::default() });
-    sys.put(FILE, FakeFile { bytes: b"old\n".to_vec().into(), mode: 0o640, ..FakeFile::default() });
+    sys.put(FILE, FakeFile { bytes: b"old\n".to_vec(), mode: 0o640, ..FakeFile::default() });
     Lab { worker, sys }
 }
 

@@ -5,7 +5,11 @@ const BACKEND: &str = "# Managed\nbackend b\n    balance roundrobin\n    option 
     server s2 10.0.0.2:1 check port 8009 weight 40 maxconn 5\n";
 
 fn fixed(text: &str) -> String {
-    shape(text.as_bytes()).fixed
+    let whole = shape(text.as_bytes());
+    let alone = super::fixed(text.as_bytes());
+    assert_eq!((&alone.fixed, alone.server_lines), (&whole.fixed, whole.server_lines));
+    assert!(alone.sections.is_empty());
+    whole.fixed
 }
 
 #[test]
