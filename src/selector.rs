@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use jmespath::ast::Ast;
 use jmespath::{Context, Expression, Rcvar, Runtime, Variable};
 use serde_json::Value;
 
@@ -188,18 +189,31 @@ impl Selector {
         self.0.named
     }
 
+    /// Whether it selects a member, whoever else is there: what a filter of the list does, `[? … ]`. `None` of an
+    /// expression that needs the whole list to tell.
+    ///
+    /// # Errors
+    /// As of `select`.
+    pub fn takes(&self, member: &Candidate) -> Option<Result<bool, Error>> {
+        let predicate = filter(self.0.expression.as_ast())?;
+        Some(self.interpret(&member.0, predicate).map(|found| found.is_truthy()))
+    }
+
+    fn interpret(&self, on: &Rcvar, ast: &Ast) -> Result<Rcvar, Error> {
+        // By the tree itself: `search` would turn the members into text and back, each time.
+        let found = RUNTIME.with(|runtime| {
+            let mut context = Context::new(self.0.expression.as_str(), runtime);
+            jmespath::interpret(on, ast, &mut context)
+        });
+        found.map_err(|e| evaluation(&e))
+    }
+
     /// The places of the members it selects, in its order, each once.
     ///
     /// # Errors
     /// A result that is no list, or whose elements are no members.
     pub fn select(&self, candidates: &Candidates) -> Result<Vec<usize>, Error> {
-        let Compiled { expression, .. } = &*self.0;
-        // By the tree itself: `search` would turn the members into text and back, each time.
-        let found = RUNTIME.with(|runtime| {
-            let mut context = Context::new(expression.as_str(), runtime);
-            jmespath::interpret(&candidates.0, expression.as_ast(), &mut context)
-        });
-        let found = found.map_err(|e| evaluation(&e))?;
+        let found = self.interpret(&candidates.0, self.0.expression.as_ast())?;
         let Variable::Array(list) = &*found else {
             return Err(Error::new("", format!("yields {}, no list of members", kind(&found))).hint(
                 "a selector filters the list of members: \"[]\", \"[? pg_role == `replica` ]\", \"[0:1]\"",
@@ -216,6 +230,19 @@ impl Selector {
             }
         }
         Ok(places)
+    }
+}
+
+/// What a filter of the whole list asks of each element, where an expression is one and nothing else.
+fn filter(ast: &Ast) -> Option<&Ast> {
+    let Ast::Projection { lhs, rhs, .. } = ast else { return None };
+    match (&**lhs, &**rhs) {
+        (Ast::Identity { .. }, Ast::Condition { predicate, then, .. })
+            if matches!(**then, Ast::Identity { .. }) =>
+        {
+            Some(predicate)
+        }
+        _ => None,
     }
 }
 

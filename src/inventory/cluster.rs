@@ -345,7 +345,7 @@ fn selectors(errors: &mut Errors, cluster: &str, service: &Service, members: &[M
             );
         }
         for name in selector.names() {
-            for m in members.iter().filter(|m| m.vars.contains_key(name)) {
+            for m in members.iter().filter(|m| m.vars.get(name).is_some_and(|v| !is_plain(v))) {
                 if let Err(e) = needed(&m.vars, name, &m.host) {
                     errors.push(e);
                 }

@@ -1,9 +1,11 @@
 //! A member of a cluster: an instance with its address, ports and variables. No service may be known here.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{PLACED, Vars, needed};
+use super::{PLACED, Vars, is_plain, needed};
 use crate::error::{Error, Errors, nearest};
 use crate::value;
 
@@ -142,15 +144,19 @@ struct Reader<'a> {
     errors: Errors,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn keep<T>(&mut self, result: Result<T, Error>) -> Option<T> {
         let place = format!("host '{}'", self.host);
         self.errors.take(result.map_err(|e| e.within(&place)))
     }
 
-    fn get(&mut self, name: &str) -> Option<Value> {
+    fn get(&mut self, name: &str) -> Option<Cow<'a, Value>> {
+        let raw = self.vars.get(name)?;
+        if is_plain(raw) {
+            return value::given(Some(raw)).map(Cow::Borrowed);
+        }
         match needed(self.vars, name, self.host) {
-            Ok(v) => value::given(v.as_ref()).cloned(),
+            Ok(v) => v.filter(|v| value::given(Some(v)).is_some()).map(Cow::Owned),
             Err(e) => {
                 self.errors.push(e);
                 None
@@ -158,7 +164,7 @@ impl Reader<'_> {
         }
     }
 
-    fn required(&mut self, name: &str) -> Option<Value> {
+    fn required(&mut self, name: &str) -> Option<Cow<'a, Value>> {
         let before = self.errors.0.len();
         let found = self.get(name);
         if found.is_none() && self.errors.0.len() == before {
@@ -208,7 +214,7 @@ impl Reader<'_> {
         if let Ok(ip) = own.parse::<std::net::IpAddr>() {
             return Some(ip.to_string());
         }
-        let host = self.get("ansible_host").unwrap_or_else(|| Value::from(self.host));
+        let host = self.get("ansible_host").unwrap_or_else(|| Cow::Owned(Value::from(self.host)));
         let name = if self.vars.contains_key("ansible_host") { "ansible_host" } else { "inventory hostname" };
         let text = self.keep(value::word(name, &host, "-_.:", 253))?;
         match text.parse::<std::net::IpAddr>() {

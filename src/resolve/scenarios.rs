@@ -10,34 +10,41 @@ use crate::service::Service;
 
 /// The members under every distribution of the live roles that matters: each member that changes roles is primary once.
 pub(super) struct Scenarios {
-    changes: Vec<bool>,
-    /// Who is primary (an index), and the members as they then are.
-    all: Vec<(Option<usize>, Candidates)>,
+    members: Vec<Both>,
+    /// Who is primary (an index). The inventory's own first: members whose role is fixed are judged by that scenario.
+    primaries: Vec<Option<usize>>,
+}
+
+/// A member under either role; one of a fixed role is the same under both.
+struct Both {
+    changes: bool,
+    primary: Candidate,
+    replica: Candidate,
 }
 
 impl Scenarios {
     pub(super) fn new(members: &[Member], services: &[Service], roles: RoleSource) -> Self {
-        let changes: Vec<bool> =
-            members.iter().map(|m| roles == RoleSource::Patroni && m.changes_role()).collect();
-        let inventory: Option<usize> = members.iter().position(|m| m.role == "primary");
-        let mut primaries: Vec<Option<usize>> =
-            changes.iter().enumerate().filter(|(_, c)| **c).map(|(i, _)| Some(i)).collect();
-        // The inventory's own primary first: members whose role is fixed are judged by that scenario.
-        primaries.sort_by_key(|p| *p != inventory);
-        if primaries.len() < 2 {
-            primaries.push(None);
-        }
         let named = named(services);
         let needed = |name: &str| named.as_ref().is_none_or(|n| n.contains(name));
-        let as_written: Vec<Candidate> =
-            members.iter().map(|m| Candidate::new(m.vars.iter(), needed)).collect();
-        let all = if changes.contains(&true) {
-            let both = Both::of(members, as_written, &changes);
-            primaries.into_iter().map(|p| (p, scenario(&both, p))).collect()
-        } else {
-            vec![(inventory, as_written.into_iter().collect())]
+        let both = |m: &Member| {
+            let changes = roles == RoleSource::Patroni && m.changes_role();
+            let written = Candidate::new(m.vars.iter(), needed);
+            let under = |role: &str| {
+                if changes && m.role != role { written.with("pg_role", role) } else { written.clone() }
+            };
+            Both { changes, primary: under("primary"), replica: under("replica") }
         };
-        Self { changes, all }
+        let both: Vec<Both> = members.iter().map(both).collect();
+        let inventory: Option<usize> = members.iter().position(|m| m.role == "primary");
+        let mut primaries: Vec<Option<usize>> =
+            both.iter().enumerate().filter(|(_, m)| m.changes).map(|(i, _)| Some(i)).collect();
+        primaries.sort_by_key(|p| *p != inventory);
+        if primaries.is_empty() {
+            primaries.push(inventory);
+        } else if primaries.len() < 2 {
+            primaries.push(None);
+        }
+        Self { members: both, primaries }
     }
 
     /// For each member: selected as primary, selected as replica. For a member of a fixed role both are the same.
@@ -45,17 +52,23 @@ impl Scenarios {
         let selector = Selector::compile(text)?;
         // An expression that does not look at roles gives the same answer in every scenario.
         let blind = !selector.names().iter().any(|n| n == "pg_role") && !selector.needs_all_variables();
-        let mut rows: Vec<(Option<usize>, Vec<bool>)> = Vec::new();
-        for (primary, candidates) in &self.all {
-            let found = selector.select(candidates)?;
-            let row = (0..self.changes.len()).map(|i| found.contains(&i)).collect();
-            rows.push((*primary, row));
+        match self.members.iter().map(|m| m.alone(&selector, blind)).collect() {
+            Some(each) => each,
+            None => self.together(&selector, blind),
+        }
+    }
+
+    /// The same where who is selected depends on who else is there.
+    fn together(&self, selector: &Selector, blind: bool) -> Result<Vec<(bool, bool)>, Error> {
+        let mut rows: Vec<(Option<usize>, Vec<usize>)> = Vec::new();
+        for primary in &self.primaries {
+            rows.push((*primary, selector.select(&self.scenario(*primary))?));
             if blind {
                 break;
             }
         }
         let at =
-            |row: Option<&(Option<usize>, Vec<bool>)>, i: usize| row.and_then(|(_, r)| r.get(i)).copied();
+            |row: Option<&(Option<usize>, Vec<usize>)>, i: usize| row.map(|(_, found)| found.contains(&i));
         let answer = |i: usize, changes: bool| {
             let first = at(rows.first(), i).unwrap_or(false);
             if blind || !changes {
@@ -65,7 +78,26 @@ impl Scenarios {
             let as_replica = at(rows.iter().find(|(p, _)| *p != Some(i)), i).unwrap_or(first);
             (as_primary, as_replica)
         };
-        Ok(self.changes.iter().enumerate().map(|(i, c)| answer(i, *c)).collect())
+        Ok(self.members.iter().enumerate().map(|(i, m)| answer(i, m.changes)).collect())
+    }
+
+    fn scenario(&self, primary: Option<usize>) -> Candidates {
+        let one = |(i, m): (usize, &Both)| if primary == Some(i) { &m.primary } else { &m.replica }.clone();
+        self.members.iter().enumerate().map(one).collect()
+    }
+}
+
+impl Both {
+    /// `None` where a selector has to see the others too.
+    fn alone(&self, selector: &Selector, blind: bool) -> Option<Result<(bool, bool), Error>> {
+        let as_primary = match selector.takes(&self.primary)? {
+            Ok(takes) => takes,
+            Err(e) => return Some(Err(e)),
+        };
+        if blind || !self.changes {
+            return Some(Ok((as_primary, as_primary)));
+        }
+        Some(selector.takes(&self.replica)?.map(|as_replica| (as_primary, as_replica)))
     }
 }
 
@@ -81,27 +113,4 @@ fn named(services: &[Service]) -> Option<BTreeSet<String>> {
         names.extend(selector.names().iter().cloned());
     }
     Some(names)
-}
-
-/// A member under either role; one of a fixed role is the same under both.
-struct Both {
-    primary: Candidate,
-    replica: Candidate,
-}
-
-impl Both {
-    fn of(members: &[Member], as_written: Vec<Candidate>, changes: &[bool]) -> Vec<Self> {
-        let one = |((m, written), changes): ((&Member, Candidate), &bool)| {
-            let under = |role: &str| {
-                if *changes && m.role != role { written.with("pg_role", role) } else { written.clone() }
-            };
-            Self { primary: under("primary"), replica: under("replica") }
-        };
-        members.iter().zip(as_written).zip(changes).map(one).collect()
-    }
-}
-
-fn scenario(members: &[Both], primary: Option<usize>) -> Candidates {
-    let one = |(i, m): (usize, &Both)| if primary == Some(i) { &m.primary } else { &m.replica }.clone();
-    members.iter().enumerate().map(one).collect()
 }

@@ -13,10 +13,34 @@ fn members() -> Vec<Map<String, Value>> {
 
 fn select(text: &str) -> Result<Vec<u64>, Error> {
     let members = members();
-    let candidates: Candidates =
-        members.iter().map(|m| Candidate::new(m.iter().map(|(k, v)| (k.as_str(), v)), |_| true)).collect();
-    let places = Selector::compile(text)?.select(&candidates)?;
+    let candidate = |m: &Map<String, Value>| Candidate::new(m.iter().map(|(k, v)| (k.as_str(), v)), |_| true);
+    let selector = Selector::compile(text)?;
+    let places = selector.select(&members.iter().map(candidate).collect())?;
+    for (place, member) in members.iter().enumerate() {
+        // A member that is looked at alone is taken where it is out of all.
+        let alone = selector.takes(&candidate(member)).transpose()?;
+        assert!(alone.is_none_or(|takes| takes == places.contains(&place)), "{text}: {place}");
+    }
     Ok(places.into_iter().map(|place| members[place]["pg_seq"].as_u64().unwrap()).collect())
+}
+
+#[test]
+fn a_filter_is_asked_of_each_member_alone_and_nothing_else_is() {
+    let alone = |text: &str| Selector::compile(text).unwrap().takes(&Candidate::new([], |_| true)).is_some();
+    for filter in ["[? pg_role == `primary` ]", "[?a && !b]", "[? length(keys(@)) > `2` ]"] {
+        assert!(alone(filter), "{filter}");
+    }
+    for other in [
+        "[]",
+        "[0:1]",
+        "[?a][0:1]",
+        "[?a] | [0:1]",
+        "sort_by([?a], &pg_seq)",
+        "[?a].{pg_seq: pg_seq}",
+        "x[?a]",
+    ] {
+        assert!(!alone(other), "{other}");
+    }
 }
 
 #[test]

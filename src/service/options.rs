@@ -1,6 +1,8 @@
 //! The `default_server_options` string: HAProxy server keywords by an allow-list, so that no other keyword can be
 //! smuggled into a configuration. What the tool itself sets (address, check, port, backup) is refused here.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::error::{Error, Errors, nearest};
@@ -10,7 +12,10 @@ use crate::value;
 /// HAProxy `server` keywords (configuration manual, 5.2), checked, in the order they were written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct ServerOptions(Vec<(String, Option<String>)>);
+pub struct ServerOptions(Vec<(&'static str, Option<Value>)>);
+
+/// A keyword's value; the reference's own are not copied for every service.
+type Value = Cow<'static, str>;
 
 /// What kind of value a keyword takes.
 #[derive(Clone, Copy)]
@@ -69,7 +74,7 @@ impl ServerOptions {
     pub fn default_of(expectation: Expectation) -> Self {
         let mut options = Self::reference();
         if !matches!(expectation, Expectation::Primary | Expectation::Leader) {
-            options.0.retain(|(k, _)| k != "on-marked-down");
+            options.0.retain(|(k, _)| *k != "on-marked-down");
         }
         options
     }
@@ -88,19 +93,19 @@ impl ServerOptions {
             ("maxqueue", "128"),
             ("weight", "100"),
         ];
-        Self(pairs.iter().map(|(k, v)| ((*k).to_owned(), Some((*v).to_owned()))).collect())
+        Self(pairs.map(|(k, v)| (k, Some(v.into()))).into())
     }
 
     /// Gives a keyword that is there another value.
     pub(super) fn set(&mut self, keyword: &str, value: &str) {
-        for (_, v) in self.0.iter_mut().filter(|(k, _)| k == keyword) {
-            *v = Some(value.to_owned());
+        for (_, v) in self.0.iter_mut().filter(|(k, _)| *k == keyword) {
+            *v = Some(value.to_owned().into());
         }
     }
 
     /// The value of a keyword.
     pub fn get(&self, keyword: &str) -> Option<&str> {
-        self.0.iter().find(|(k, _)| k == keyword).and_then(|(_, v)| v.as_deref())
+        self.0.iter().find(|(k, _)| *k == keyword).and_then(|(_, v)| v.as_deref())
     }
 
     /// The `weight` of a member that has none of its own (HAProxy's own default is 1).
@@ -111,8 +116,8 @@ impl ServerOptions {
     /// As a configuration line has it, without `weight`: that stands on each server.
     pub fn line(&self) -> String {
         let mut line = String::new();
-        for (keyword, value) in self.0.iter().filter(|(k, _)| k != "weight") {
-            for word in std::iter::once(keyword).chain(value) {
+        for (keyword, value) in self.0.iter().filter(|(k, _)| *k != "weight") {
+            for word in std::iter::once(*keyword).chain(value.as_deref()) {
                 if !line.is_empty() {
                     line.push(' ');
                 }
@@ -129,7 +134,7 @@ impl ServerOptions {
 /// Unknown keywords, keywords of the tool's own, missing and wrong values, a keyword twice.
 pub fn parse(text: &str) -> Result<ServerOptions, Errors> {
     let mut errors = Errors::default();
-    let mut options: Vec<(String, Option<String>)> = Vec::new();
+    let mut options: Vec<(&'static str, Option<Value>)> = Vec::new();
     if let Some(bad) = text.chars().find(|c| !(c.is_ascii_graphic() || *c == ' ') || "\"'\\#`$".contains(*c))
     {
         return Err(Error::new("", format!("holds {bad:?}"))
@@ -142,16 +147,16 @@ pub fn parse(text: &str) -> Result<ServerOptions, Errors> {
             errors.push(Error::new("", format!("'{word}' is set by pgsvc")).hint(*why));
             break;
         }
-        let Some((_, kind)) = KEYWORDS.iter().find(|(k, _)| *k == word) else {
+        let Some((keyword, kind)) = KEYWORDS.iter().find(|(k, _)| *k == word) else {
             errors.push(unknown(word));
             break;
         };
         let given = if matches!(kind, Kind::Flag) { None } else { Some(words.next()) };
-        if options.iter().any(|(k, _)| k == word) {
+        if options.iter().any(|(k, _)| *k == word) {
             errors.push(Error::new("", format!("'{word}' stands twice")));
         }
         match check(word, *kind, given) {
-            Ok(value) => options.push((word.to_owned(), value)),
+            Ok(value) => options.push((keyword, value.map(Value::from))),
             Err(e) => errors.push(e),
         }
     }
