@@ -13,13 +13,18 @@ use crate::vip::duty::CHECK_PORT;
 
 /// The TCP addresses of a configuration's `bind` lines; what is no plain address and port is left out.
 pub fn binds(content: &[u8]) -> Vec<SocketAddr> {
-    // As text, which is searched for line ends many bytes at a time.
     let content = String::from_utf8_lossy(content);
-    let lines = content.split('\n').map(str::trim_ascii_start);
-    let rest = lines.filter_map(|l| l.strip_prefix("bind")).filter(|r| r.starts_with([' ', '\t']));
-    let words = rest.filter_map(|r| r.split_whitespace().next());
+    // Looked for as a word, not line by line: a file has one or two among fifty.
+    let words = content.match_indices(BIND).filter_map(|(at, _)| {
+        let before = content.get(..at)?.trim_end_matches([' ', '\t']);
+        let rest = content.get(at.checked_add(BIND.len())?..)?.split('\n').next()?;
+        let is_first = before.is_empty() || before.ends_with('\n');
+        (is_first && rest.starts_with([' ', '\t'])).then(|| rest.split_whitespace().next()).flatten()
+    });
     words.flat_map(|a| a.split(',')).filter_map(bind_address).collect()
 }
+
+const BIND: &str = "bind";
 
 fn bind_address(text: &str) -> Option<SocketAddr> {
     let (ip, port) = text.rsplit_once(':')?;
@@ -148,6 +153,27 @@ fn meet(a: SocketAddr, b: SocketAddr) -> bool {
 mod tests {
     use super::*;
     use crate::plan::Wanted;
+
+    #[test]
+    fn a_bind_is_the_first_word_of_its_line() {
+        let found = |text: &str| binds(text.as_bytes()).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            found("bind *:1\n\t bind\t10.0.0.1:2,ipv6@[::1]:3 v6only\n"),
+            ["0.0.0.0:1", "10.0.0.1:2", "[::1]:3"]
+        );
+        for none in [
+            "bind",
+            "bind\n*:1",
+            "bind-process 1:1\n",
+            "  # bind *:1",
+            "rebind *:1",
+            "bind /run/x.sock",
+            "bind :x",
+        ] {
+            assert_eq!(found(none), [] as [String; 0], "{none}");
+        }
+        assert_eq!(binds(b"\xff\n  bind :7 \xff\n").len(), 1);
+    }
 
     #[test]
     fn two_clusters_that_are_asked_at_one_port_are_told_its_variable() {

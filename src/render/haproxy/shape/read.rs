@@ -235,8 +235,12 @@ fn read_options<'a>(line: &str, words: &[&'a str], all: &mut Vec<Word<'a>>) -> O
     all.clear();
     let mut words = words.iter();
     while let Some(key) = words.next() {
-        let value = if is_valued(key) { Some(*words.next()?) } else { None };
-        if value.is_none() && !is_flag(key) || all.iter().any(|(k, _)| k == key) {
+        let value = match *key {
+            flag if is_flag(flag) => None,
+            valued if is_valued(valued) => Some(*words.next()?),
+            _ => return None,
+        };
+        if all.iter().any(|(k, _)| k == key) {
             return None;
         }
         if matches!(*key, "weight" | "maxconn" | "port") {
