@@ -1,6 +1,6 @@
 //! Every server's own health check, made once by pgsvc itself: each question of each member once, all at the same time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::AT_ONCE;
@@ -40,7 +40,13 @@ pub fn ask_all(
     }
     questions.sort();
     questions.dedup();
-    let answers = parallel(&questions, AT_ONCE, |q| ask(node, q, end));
+    let files: BTreeSet<TlsFiles> = questions.iter().filter_map(|q| q.tls.clone()).collect();
+    let read = |files: TlsFiles| {
+        let config = TlsConfig::from_files(node.sys, &files).ok();
+        (files, config)
+    };
+    let configs: Configs = files.into_iter().map(read).collect();
+    let answers = parallel(&questions, AT_ONCE, |q| ask(node, q, &configs, end));
     questions.into_iter().zip(answers).collect()
 }
 
@@ -58,13 +64,19 @@ fn question(step: &Step, s: &Server, ip: IpAddr) -> Question {
     }
 }
 
-fn ask(node: &Node<'_>, q: &Question, end: Deadline) -> Seen {
+/// By the files that they are made of, which are read once; `None` where they cannot be used.
+type Configs = BTreeMap<TlsFiles, Option<TlsConfig>>;
+
+fn ask(node: &Node<'_>, q: &Question, configs: &Configs, end: Deadline) -> Seen {
     let Some(left) = end.left(node.sys) else { return Seen::Silent };
     let Some(ask) = &q.ask else {
         return if node.sys.connect(q.addr, left).is_ok() { Seen::Passes } else { Seen::Silent };
     };
-    let tls = q.tls.as_ref().map(|files| TlsConfig::from_files(node.sys, files));
-    let Ok(tls) = tls.transpose() else { return Seen::Silent };
+    let tls = match q.tls.as_ref().map(|files| configs.get(files)) {
+        None => None,
+        Some(Some(Some(config))) => Some(config.clone()),
+        Some(_) => return Seen::Silent,
+    };
     let api = Api { addr: q.addr, host: q.host.clone(), tls };
     let passes = match ask.wants_writes() {
         true => patroni::takes_writes(node.sys, &api, &ask.uri, end),

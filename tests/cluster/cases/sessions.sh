@@ -42,14 +42,16 @@ old_workers() { on "$1" "echo show proc | socat -t2 - UNIX-CONNECT:/run/haproxy-
 up_in() { on "$1" "echo show stat | socat -t2 - UNIX-CONNECT:/run/haproxy/admin.sock | grep -q '^${2/\//,}.*,UP,'" </dev/null; }
 down_in() { on "$1" "echo show stat | socat -t2 - UNIX-CONNECT:/run/haproxy/admin.sock | grep -q '^${2/\//,}.*,DOWN,'" </dev/null; }
 
+# A service whose checks find nothing out while a case runs.
+SLOW='haproxy: {default_server_options: "inter 120s fastinter 120s downinter 120s rise 3 fall 3"}'
+
 case_haproxy_learns_of_a_new_leader_at_once() {
     leads node1
     fresh node3
-    # So slow that none of their own checks finds it out here: the first check of another service that turns is the hint.
-    local slow='haproxy: {default_server_options: "inter 120s fastinter 120s downinter 120s rise 3 fall 3"}'
-    inventory "$(cluster pg-test '' own "$(service primary 5433 /primary pgbouncer "$slow")
+    # None of their own checks finds it out here: the first check of another service that turns is the hint.
+    inventory "$(cluster pg-test '' own "$(service primary 5433 /primary pgbouncer "$SLOW")
 $(service default 5436 /primary postgres)
-$(service replica 5434 /read-only pgbouncer "selector_backup: '[? pg_role == \`primary\`]', $slow")")" | put node3 inv.yml
+$(service replica 5434 /read-only pgbouncer "selector_backup: '[? pg_role == \`primary\`]', $SLOW")")" | put node3 inv.yml
     must 0 on node3 pgsvc apply -i /root/inv.yml
     true_within 5 up_in node3 pg-test-primary/pg-test-1
     true_within 5 up_in node3 pg-test-replica/pg-test-2
@@ -78,9 +80,8 @@ case_a_demoted_leader_is_down_before_it_is_back() {
     leads node1
     fresh node3
     # No check finds anything out here: what wakes the watch is the old leader's PostgreSQL, which goes away.
-    local slow='haproxy: {default_server_options: "inter 120s fastinter 120s downinter 120s rise 3 fall 3"}'
-    inventory "$(cluster pg-test '' own "$(service primary 5433 /primary pgbouncer "$slow")
-$(service default 5436 /primary postgres "$slow")")" | put node3 inv.yml
+    inventory "$(cluster pg-test '' own "$(service primary 5433 /primary pgbouncer "$SLOW")
+$(service default 5436 /primary postgres "$SLOW")")" | put node3 inv.yml
     must 0 on node3 pgsvc apply -i /root/inv.yml
     true_within 5 up_in node3 pg-test-primary/pg-test-1
     # The next look of the watch, which connects.
