@@ -14,6 +14,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::error::{Error, Errors};
+use crate::render::haproxy::known::Known;
 
 pub use binds::binds;
 pub use live::{Command, Hand, Live, LiveServer, What};
@@ -145,6 +146,8 @@ pub struct Installed {
     /// haproxy.cfg is the distribution's own, untouched.
     pub pristine: bool,
     pub running: Option<Running>,
+    /// What earlier runs rendered of it.
+    pub known: Known,
 }
 
 /// The running HAProxy.

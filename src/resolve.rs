@@ -31,7 +31,7 @@ pub enum RoleSource {
     Inventory,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
     Active,
@@ -49,7 +49,7 @@ pub enum When {
 }
 
 /// What the check path says of the member that a port leads to (Patroni manual, "Health check endpoints").
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Expectation {
     /// The one primary: not in recovery.
@@ -65,7 +65,7 @@ pub enum Expectation {
 }
 
 /// A member as one service sees it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Hash, Serialize)]
 pub struct Server {
     pub instance: String,
     pub address: String,
@@ -111,7 +111,7 @@ impl Server {
 }
 
 /// A service of a cluster with the members that may serve it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Hash, Serialize)]
 pub struct ResolvedService {
     pub cluster: String,
     pub service: String,

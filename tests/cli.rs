@@ -193,6 +193,44 @@ fn a_cluster_goes_also_when_it_has_left_the_inventory() {
 }
 
 #[test]
+fn what_is_noted_of_earlier_renderings_changes_no_answer() {
+    const NOTES: &str = "/var/lib/pgsvc/rendered";
+    const FILE: &str = "etc/haproxy/conf.d/pg-test-primary.cfg";
+    let root = Root::with(HOSTS);
+    let notes = root.read(NOTES).unwrap();
+    assert!(notes.contains(" pg-test-primary.cfg\n") && notes.lines().count() == 4, "{notes}");
+    let nothing = |what: &str| assert_eq!(code(&root.plan(HOSTS, &[])), 0, "{what}");
+    nothing("all is noted");
+
+    // A line more or less, by hand, is seen and mended, and so is one that the inventory changes.
+    let path = root.0.path().join(FILE);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("    mode tcp\n", "    mode tcp\n    option splice-auto\n")).unwrap();
+    assert_eq!(code(&root.plan(HOSTS, &[])), 2);
+    assert_eq!(code(&root.apply(HOSTS, &[])), 0);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    let lighter = HOSTS.replacen("pg_seq: 2", "pg_weight: 7, pg_seq: 2", 1);
+    assert_ne!(lighter, HOSTS);
+    assert_eq!(code(&root.plan(&lighter, &[])), 2);
+    assert_eq!(code(&root.apply(&lighter, &[])), 0);
+    assert_ne!(root.read(NOTES).unwrap(), notes);
+    assert_eq!(code(&root.apply(HOSTS, &[])), 0);
+    assert_eq!(root.read(NOTES).unwrap(), notes);
+
+    // Notes that are gone, or no notes at all, cost time and nothing else; the next run makes them again.
+    let noted = root.0.path().join(NOTES.trim_start_matches('/'));
+    for lost in ["", "\u{0}\u{0}", "nonsense\n", &notes.replace(' ', "")] {
+        std::fs::write(&noted, lost).unwrap();
+        nothing(lost);
+        let again = root.apply(HOSTS, &[]);
+        assert!(code(&again) == 0 && err(&again).contains("nothing to do"), "{}", err(&again));
+        assert_eq!(root.read(NOTES).unwrap(), notes);
+    }
+    let gone = root.apply(HOSTS, &["--absent", "-c", "pg-test"]);
+    assert_eq!((code(&gone), root.read(NOTES).unwrap().as_str()), (0, ""));
+}
+
+#[test]
 fn templates_lie_where_the_operator_works_and_are_found_again() {
     let (root, work) = (Root::empty(), Inventory::new(HOSTS));
     let built_in = out(&good(&["render", "--show-templates"]));

@@ -8,7 +8,7 @@ use crate::error::{Error, Errors};
 use crate::value;
 
 /// Whom to trust and who to be. Patroni manual, YAML configuration, `restapi`: `cafile`, `verify_client`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct TlsFiles {
     /// Signs Patroni's certificate, PEM. Without it nobody's certificate is looked at.
     pub ca: Option<String>,

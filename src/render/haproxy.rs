@@ -1,5 +1,6 @@
 //! HAProxy's files: `haproxy.cfg` of the node, `conf.d/00-pgsvc.cfg`, one file per service.
 
+pub mod known;
 pub mod shape;
 mod vip;
 
@@ -15,6 +16,7 @@ use crate::plan::RenderedFile;
 use crate::resolve::ResolvedService;
 use crate::settings::NodeSettings;
 
+use known::Earlier;
 pub use vip::{SERVICE as VIP_SERVICE, frontend as vip_frontend, socket as vip_socket, vip};
 
 /// Files whose fixed parts are held at the same time: all of a thousand clusters would be as much as their files.
@@ -95,12 +97,32 @@ pub fn services(
     layout: &Layout,
     all: &[ResolvedService],
 ) -> Result<Vec<RenderedFile>, Errors> {
+    services_since(templates, layout, all, None)
+}
+
+/// The same, where some of them may be as an earlier run left them.
+///
+/// # Errors
+/// As of `services`.
+pub fn services_since(
+    templates: &Templates,
+    layout: &Layout,
+    all: &[ResolvedService],
+    earlier: Option<Earlier<'_>>,
+) -> Result<Vec<RenderedFile>, Errors> {
     let mut errors = Errors::default();
     let mut files = Vec::new();
     for s in all {
-        let path = layout.conf_d.join(format!("{}.cfg", s.listener));
-        let rendered = templates.render("service.cfg", &view::service(s));
-        let rendered = rendered.and_then(|content| checked(file(path, content, Some(s.cluster.clone()))));
+        let path = known::file_of(layout, s);
+        let render = || templates.render("service.cfg", &view::service(s));
+        let content = match earlier.and_then(|e| e.content(templates, s, &path)) {
+            Some(there) => {
+                debug_assert_eq!(render().as_deref(), Ok(there), "{}", path.display());
+                Ok(there.to_owned())
+            }
+            None => render(),
+        };
+        let rendered = content.and_then(|content| checked(file(path, content, Some(s.cluster.clone()))));
         if let Some(f) = errors.take(rendered) {
             files.push(f);
         }

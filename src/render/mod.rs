@@ -59,7 +59,10 @@ impl Default for Layout {
 }
 
 /// Compiled templates.
-pub struct Templates(Handlebars<'static>);
+pub struct Templates {
+    engine: Handlebars<'static>,
+    digest: [u8; 32],
+}
 
 impl Templates {
     /// The built-in ones, with an operator's in their place: file name → text.
@@ -90,11 +93,20 @@ impl Templates {
                 ));
             }
         }
-        errors.finish(Self(engine))
+        let texts = BUILT_IN.iter().map(|(name, text)| (name, own.get(*name).map_or(*text, String::as_str)));
+        let digest = texts.fold(Sha256::new(), |sha, (name, text)| {
+            sha.chain_update(name).chain_update([0]).chain_update(text).chain_update([0])
+        });
+        errors.finish(Self { engine, digest: digest.finalize().into() })
+    }
+
+    /// What the texts in force are known by.
+    pub(crate) fn digest(&self) -> &[u8; 32] {
+        &self.digest
     }
 
     fn render(&self, name: &str, view: &impl Serialize) -> Result<String, Error> {
-        self.0.render(name, view).map_err(|e| {
+        self.engine.render(name, view).map_err(|e| {
             let at = e.line_no.map_or(String::new(), |l| format!(" at line {l}"));
             Error::new(format!("template {name}.hbs"), format!("cannot be rendered{at}: {}", e.reason()))
                 .hint("compare it with the built-in one: pgsvc render --show-templates")

@@ -160,9 +160,11 @@ fn haproxys(
         if joint::joint(node, &ready, templates, daemon, tx, report).is_none() {
             replace(node, &ready, None, daemon, tx, report)?;
         }
+        remember(node, &ready, templates, report);
         return Ok(ready.model);
     }
     kept::request(node, &ready.model)?;
+    remember(node, &ready, templates, report);
     super::units::settle(node, &ready.plan, report);
     report.planned(&ready.plan);
     report.msg = summary(&ready.plan, HAPROXY, false);
@@ -176,6 +178,13 @@ fn haproxys(
         ports::conclude(report, ports::verify(node, model, None, options.timeout)?, options.verify);
     }
     Ok(ready.model)
+}
+
+/// The next run is faster for it; that it fails undoes nothing.
+fn remember(node: &Node<'_>, ready: &Ready, templates: &Templates, report: &mut Report) {
+    if let Err(e) = kept::remember(node, templates, ready) {
+        report.warnings.push(e.to_string());
+    }
 }
 
 /// The new set in the place of the old one: proven, verified and kept, or undone. `own`: what the report is about,

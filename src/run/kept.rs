@@ -1,10 +1,11 @@
-//! What a node keeps of a run: the request (so that nobody needs an inventory there at three in the morning), the
-//! binary itself at a stable path, a line in the journal. No decision is made from any of it here.
+//! What a node keeps of a run: the request (so that nobody needs an inventory there at three in the morning), what was
+//! rendered, the binary itself at a stable path, a line in the journal. No decision is made from any of it here.
 //!
 //! A request is a file for each cluster, its members, and one for all of them, the node's settings and the options,
 //! which the newest run says.
 
 mod load;
+mod rendered;
 mod traces;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use crate::request::{Model, State};
 use crate::transaction::{Beside, real_directory};
 
 pub use load::{load, load_previous};
+pub use rendered::{known, remember};
 pub use traces::{binary, journal, original, originals};
 
 /// Beside the clusters' files; no cluster can have this name.

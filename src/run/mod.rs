@@ -31,6 +31,7 @@ use crate::host::{Kind, System};
 use crate::parallel::computed;
 use crate::plan::{Action, Installed, Obstacles, Plan, RenderedFile, Wanted};
 use crate::render::haproxy as render_haproxy;
+use crate::render::haproxy::known::Earlier;
 use crate::render::{Layout, Templates};
 use crate::report::{self, Report};
 use crate::request::{Model, State};
@@ -114,6 +115,7 @@ pub fn wanted(
     node: &Node<'_>,
     model: &Model,
     templates: &Templates,
+    installed: &Installed,
     haproxy: Option<PathBuf>,
 ) -> Result<Wanted, Obstacles> {
     let mut found = Obstacles::default();
@@ -122,9 +124,10 @@ pub fn wanted(
     let present = model.state == State::Present && model.clusters.values().any(|c| c.proxy);
     let mut services = Vec::new();
     let carried: Vec<_> = model.clusters.iter().filter(|(_, c)| c.proxy).collect();
+    let earlier = Earlier { known: &installed.known, files: &installed.files };
     let rendered = computed(&carried, |(_, c)| {
         let word = c.duty.as_ref().map(|d| render_haproxy::vip(templates, &layout, d, &c.services));
-        (render_haproxy::services(templates, &layout, &c.services), word)
+        (render_haproxy::services_since(templates, &layout, &c.services, Some(earlier)), word)
     });
     for ((name, _), (files, word)) in carried.into_iter().zip(rendered) {
         services.extend(found.take(Some(name), files).unwrap_or_default());
@@ -166,7 +169,7 @@ fn unit_file(path: PathBuf, content: String) -> RenderedFile {
 /// Templates that cannot be rendered.
 pub fn render(node: &Node<'_>, model: &Model, apart: bool) -> Result<Vec<RenderedFile>, Errors> {
     let templates = node.templates(model)?;
-    let wanted = wanted(node, model, &templates, None)?;
+    let wanted = wanted(node, model, &templates, &Installed::default(), None)?;
     if apart {
         let mut files: Vec<RenderedFile> =
             wanted.node.into_iter().chain(wanted.dropin).chain(wanted.units).chain(wanted.services).collect();
@@ -189,7 +192,7 @@ pub fn plan(
     templates: &Templates,
     installed: &Installed,
 ) -> Result<Plan, Obstacles> {
-    let wanted = wanted(node, model, templates, node.sys.find("haproxy"))?;
+    let wanted = wanted(node, model, templates, installed, node.sys.find("haproxy"))?;
     let gid = node.sys.group("haproxy");
     let mut plan = crate::plan::plan(wanted, installed, &node.layout(), templates, gid)?;
     if node.rooted {

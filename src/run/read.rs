@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use md5::{Digest, Md5};
 
-use super::Node;
+use super::{Node, kept};
 use crate::daemon::haproxy::{Haproxy, State};
 use crate::daemon::own_unit;
 use crate::error::{Error, Errors};
@@ -44,6 +44,7 @@ pub fn looked<'a>(node: &Node<'a>) -> Result<(Installed, Option<Haproxy<'a>>), E
     if let Some(config) = installed.files.get(&node.paths.config) {
         installed.pristine = pristine(node, &config.content);
     }
+    installed.known = kept::known(node);
     let mut haproxy = None;
     if !node.rooted
         && let Some((found, running)) = errors.take(Haproxy::look(node.sys, node.paths.clone()))

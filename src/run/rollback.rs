@@ -179,7 +179,7 @@ mod tests {
         ];
         let running =
             running.then_some(Running { description: None, takes_reload: true, ..Running::default() });
-        Installed { files: files.into(), pristine: false, running }
+        Installed { files: files.into(), running, ..Installed::default() }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::resolve::Expectation;
 use crate::value;
 
 /// HAProxy `server` keywords (configuration manual, 5.2), checked, in the order they were written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct ServerOptions(Vec<(&'static str, Option<Value>)>);
 

@@ -59,7 +59,7 @@ pub fn installed(haproxy: &Haproxy<'_>, sys: &dyn System, paths: &Paths) -> Inst
         live: found.live,
         interrupted: false,
     });
-    Installed { files: all.into_iter().filter_map(file).collect(), pristine: false, running }
+    Installed { files: all.into_iter().filter_map(file).collect(), running, ..Installed::default() }
 }
 
 /// The host of `HOSTS` that tests run as.

@@ -97,7 +97,7 @@ fn plan(before: &str, wanted: &str, change: impl FnOnce(&mut Running)) -> Plan {
         (c.path, InstalledFile { content, mode: 0o640, uid: 0, gid: 99 })
     };
     let files = first.changes.into_iter().map(file).collect();
-    make(wanted, &Installed { files, pristine: false, running: Some(running) })
+    make(wanted, &Installed { files, running: Some(running), ..Installed::default() })
 }
 
 fn texts(plan: &Plan) -> Vec<String> {

@@ -1,0 +1,113 @@
+//! What an earlier run rendered, by hashes: a file that holds what it was given then, for a service that is what it was
+//! then, need not be rendered to know that nothing differs. No file is believed to hold anything: what it holds is read.
+
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Layout, Templates};
+use crate::plan::InstalledFile;
+use crate::resolve::ResolvedService;
+
+/// Half of a SHA-256: nothing here is anybody's to forge who could not write the files themselves.
+type Digest = u128;
+
+/// A file by what it was made of, and by what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Print {
+    from: Digest,
+    content: Digest,
+}
+
+/// The files that were rendered, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known(BTreeMap<String, Print>);
+
+impl Known {
+    /// Reads what `text` wrote. Lines that it did not write are left out: what they would say is rendered again.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let digest = |word: &str| Digest::from_str_radix(word, 16).ok().filter(|_| word.len() == 32);
+        let line = |l: &str| {
+            let (from, rest) = l.split_once(' ')?;
+            let (content, name) = rest.split_once(' ')?;
+            Some((name.to_owned(), Print { from: digest(from)?, content: digest(content)? }))
+        };
+        Self(text.lines().filter_map(line).collect())
+    }
+
+    #[must_use]
+    pub fn text(&self) -> String {
+        let line = |(name, p): (&String, &Print)| format!("{:032x} {:032x} {name}\n", p.from, p.content);
+        self.0.iter().map(line).collect()
+    }
+
+    /// Notes what a service's file holds.
+    pub fn note(&mut self, templates: &Templates, s: &ResolvedService, content: &[u8]) {
+        let print = Print { from: from(templates, s), content: digest(content) };
+        self.0.insert(name(s), print);
+    }
+
+    /// Forgets files that are not there.
+    pub fn retain(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.0.retain(|name, _| is_there(name));
+    }
+}
+
+/// What is known of earlier runs, and what is installed now.
+#[derive(Clone, Copy)]
+pub struct Earlier<'a> {
+    pub known: &'a Known,
+    pub files: &'a BTreeMap<PathBuf, InstalledFile>,
+}
+
+impl<'a> Earlier<'a> {
+    /// What a service's file holds, where that is what it would be rendered to.
+    pub(super) fn content(&self, templates: &Templates, s: &ResolvedService, path: &Path) -> Option<&'a str> {
+        let print = self.known.0.get(&name(s))?;
+        let there = &self.files.get(path)?.content;
+        let same = print.from == from(templates, s) && print.content == digest(there);
+        std::str::from_utf8(there).ok().filter(|_| same)
+    }
+}
+
+/// The name of a service's file.
+fn name(s: &ResolvedService) -> String {
+    format!("{}.cfg", s.listener)
+}
+
+/// Where a service's file is.
+#[must_use]
+pub fn file_of(layout: &Layout, s: &ResolvedService) -> PathBuf {
+    layout.conf_d.join(name(s))
+}
+
+/// All that a service's file depends on: the program, the templates in force and the service.
+fn from(templates: &Templates, s: &ResolvedService) -> Digest {
+    let mut all = Bytes(Vec::with_capacity(2048));
+    (env!("PGSVC_BUILD"), templates.digest(), s).hash(&mut all);
+    digest(&all.0)
+}
+
+fn digest(bytes: &[u8]) -> Digest {
+    let half = Sha256::digest(bytes).into_iter().take(16);
+    half.fold(0, |all, byte| all << 8 | Digest::from(byte))
+}
+
+/// A value as its `Hash` tells it, which says how long everything is: unequal values are unequal bytes.
+struct Bytes(Vec<u8>);
+
+impl Hasher for Bytes {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        u64::try_from(self.0.len()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests;
