@@ -5,6 +5,7 @@ pub mod keepalived;
 mod live;
 mod make;
 mod runtime;
+mod walk;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -129,11 +129,11 @@ fn normalise(member: &mut Member, offline_query: bool) {
         ("pg_weight", member.weight.map_or(Value::Null, Value::from)),
     ];
     for (name, v) in typed {
-        member.vars.insert(name, v);
+        member.vars.set(name, v);
     }
     for (name, v) in present {
         if member.vars.contains_key(name) {
-            member.vars.insert(name, v);
+            member.vars.set(name, v);
         }
     }
 }
@@ -146,8 +146,8 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn keep<T>(&mut self, result: Result<T, Error>) -> Option<T> {
-        let place = format!("host '{}'", self.host);
-        self.errors.take(result.map_err(|e| e.within(&place)))
+        let host = self.host;
+        self.errors.take(result.map_err(|e| e.within(&format!("host '{host}'"))))
     }
 
     fn get(&mut self, name: &str) -> Option<Cow<'a, Value>> {

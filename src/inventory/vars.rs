@@ -67,6 +67,13 @@ impl Vars {
         self.0.insert(name.into(), Arc::new(Var::flat(value, None)));
     }
 
+    /// Sees to it that a variable has a value; one that has it already stays what it is in memory.
+    pub fn set(&mut self, name: &str, value: Value) {
+        if self.get(name) != Some(&value) {
+            self.insert(name, value);
+        }
+    }
+
     /// The same variable as somebody else's.
     pub fn share(&mut self, name: &Arc<str>, var: &Arc<Var>) {
         self.0.insert(Arc::clone(name), Arc::clone(var));

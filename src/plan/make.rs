@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::binds::{binds, bound, shared};
 use super::runtime::{Way, compare};
+use super::walk::Walk;
 use super::{Action, FileChange, Files, Installed, InstalledFile, Obstacles, Plan, RenderedFile, Wanted};
 use crate::daemon::own_unit;
 use crate::error::Error;
@@ -27,19 +28,19 @@ pub fn plan(
     let mut found = Obstacles::default();
     let ends = Ends::of(&wanted);
     // Collected, not inserted: they come in the order of their paths but for a few, and paths are slow to compare.
-    let mut changes: BTreeMap<PathBuf, Option<RenderedFile>> = files(&mut wanted)
-        .map(|(file, is_unit)| {
-            if file.path != layout.config || !installed.pristine {
-                foreign(&mut found, &file, installed.files.get(&file.path), ends.adopt, is_unit);
-            }
-            (file.path.clone(), Some(file))
-        })
-        .collect();
-    for (path, file) in &installed.files {
-        if stale(path, file, &ends, layout) {
-            changes.entry(path.clone()).or_insert(None);
+    let mut changes: BTreeMap<PathBuf, Option<RenderedFile>> =
+        files(&mut wanted).map(|file| (file.path.clone(), Some(file))).collect();
+    let mut there = Walk::new(&installed.files);
+    for (path, file) in changes.iter().filter_map(|(p, f)| Some((p, f.as_ref()?))) {
+        if *path != layout.config || !installed.pristine {
+            foreign(&mut found, file, there.at(path), ends.adopt, !layout.loads(path));
         }
     }
+    let mut known = Walk::new(&changes);
+    let left = installed.files.iter().filter(|(p, _)| known.at(p).is_none());
+    let gone: Vec<PathBuf> =
+        left.filter(|(p, f)| stale(p, f, &ends, layout)).map(|(p, _)| p.clone()).collect();
+    changes.extend(gone.into_iter().map(|path| (path, None)));
     let mut candidate = outcome(&changes, installed, layout);
     let managed = managed(&candidate);
     if ends.node || !carries(&managed) {
@@ -100,11 +101,10 @@ impl Ends {
     }
 }
 
-/// The wanted files, and whether each is systemd's.
-fn files(wanted: &mut Wanted) -> impl Iterator<Item = (RenderedFile, bool)> {
+/// The wanted files.
+fn files(wanted: &mut Wanted) -> impl Iterator<Item = RenderedFile> {
     let (services, units) = (std::mem::take(&mut wanted.services), std::mem::take(&mut wanted.units));
-    let own = wanted.node.take().into_iter().chain(services).map(|f| (f, false));
-    own.chain(wanted.dropin.take().into_iter().chain(units).map(|f| (f, true)))
+    wanted.node.take().into_iter().chain(services).chain(wanted.dropin.take()).chain(units)
 }
 
 /// What of our files the running process has, and could be brought to.
@@ -171,7 +171,8 @@ fn outcome(
     installed: &Installed,
     layout: &Layout,
 ) -> Files {
-    let stays = haproxy_files(installed, layout).filter(|(p, _)| !changes.contains_key(*p));
+    let mut changed = Walk::new(changes);
+    let stays = haproxy_files(installed, layout).filter(|(p, _)| changed.at(p).is_none());
     let stays = stays.map(|(path, file)| (path.clone(), Arc::clone(&file.content)));
     let new = changes
         .iter()
@@ -206,16 +207,16 @@ pub(super) fn real(
             && there.uid == 0
             && group.is_none_or(|g| g == there.gid)
     };
-    let mut list = Vec::new();
+    let (mut list, mut there) = (Vec::new(), Walk::new(installed));
     for (path, after) in changes {
-        let before = installed.get(&path).cloned();
-        let unchanged = match (&before, &after) {
+        let before = there.at(&path);
+        let unchanged = match (before, &after) {
             (Some(there), Some(file)) => same(there, file),
             (None, None) => true,
             _ => false,
         };
         if !unchanged {
-            list.push(FileChange { path, before, after });
+            list.push(FileChange { path, before: before.cloned(), after });
         }
     }
     list

@@ -115,7 +115,7 @@ pub fn services_since(
     for s in all {
         let path = known::file_of(layout, s);
         let render = || templates.render("service.cfg", &view::service(s));
-        let content = match earlier.and_then(|e| e.content(templates, s, &path)) {
+        let content = match earlier.and_then(|e| e.content(templates, s)) {
             Some(there) => {
                 debug_assert_eq!(render().as_deref(), Ok(there), "{}", path.display());
                 Ok(there.to_owned())

@@ -1,7 +1,5 @@
 //! The distributions of live roles that matter, and who a selector selects under each. No tier is decided here.
 
-use std::collections::BTreeSet;
-
 use super::RoleSource;
 use crate::error::Error;
 use crate::inventory::member::Member;
@@ -24,8 +22,11 @@ struct Both {
 
 impl Scenarios {
     pub(super) fn new(members: &[Member], services: &[Service], roles: RoleSource) -> Self {
-        let named = named(services);
-        let needed = |name: &str| named.as_ref().is_none_or(|n| n.contains(name));
+        let naming = naming(services);
+        let named = |all: &Vec<Selector>, name: &str| all.iter().any(|s| s.names().iter().any(|n| n == name));
+        let needed = |name: &str| {
+            IDENTITY.contains(&name) || naming.as_ref().is_none_or(|selectors| named(selectors, name))
+        };
         let both = |m: &Member| {
             let changes = roles == RoleSource::Patroni && m.changes_role();
             let written = Candidate::new(m.vars.iter(), needed);
@@ -101,16 +102,13 @@ impl Both {
     }
 }
 
-/// The variables that the services' selectors can look at, with those that tell a member; `None`: all.
-fn named(services: &[Service]) -> Option<BTreeSet<String>> {
-    let mut names: BTreeSet<String> = ["pg_cluster", "pg_seq", "pg_role"].map(str::to_owned).into();
-    for text in services.iter().flat_map(|s| std::iter::once(&s.selector).chain(&s.selector_backup)) {
-        // One that does not compile is told where it is used.
-        let Ok(selector) = Selector::compile(text) else { continue };
-        if !selector.only_named_variables() {
-            return None;
-        }
-        names.extend(selector.names().iter().cloned());
-    }
-    Some(names)
+/// The services' selectors, where they look at no variables but those they name; `None`: they may look at all.
+fn naming(services: &[Service]) -> Option<Vec<Selector>> {
+    let texts = services.iter().flat_map(|s| std::iter::once(&s.selector).chain(&s.selector_backup));
+    // One that does not compile is told where it is used.
+    let selectors = texts.filter_map(|text| Selector::compile(text).ok());
+    selectors.map(|s| s.only_named_variables().then_some(s)).collect()
 }
+
+/// The variables that tell a member.
+const IDENTITY: [&str; 3] = ["pg_cluster", "pg_seq", "pg_role"];

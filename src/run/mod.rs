@@ -31,7 +31,7 @@ use crate::host::{Kind, System};
 use crate::parallel::computed;
 use crate::plan::{Action, Installed, Obstacles, Plan, RenderedFile, Wanted};
 use crate::render::haproxy as render_haproxy;
-use crate::render::haproxy::known::Earlier;
+use crate::render::haproxy::known::{Earlier, by_name};
 use crate::render::{Layout, Templates};
 use crate::report::{self, Report};
 use crate::request::{Model, State};
@@ -124,7 +124,8 @@ pub fn wanted(
     let present = model.state == State::Present && model.clusters.values().any(|c| c.proxy);
     let mut services = Vec::new();
     let carried: Vec<_> = model.clusters.iter().filter(|(_, c)| c.proxy).collect();
-    let earlier = Earlier { known: &installed.known, files: &installed.files };
+    let there = by_name(&layout, &installed.files);
+    let earlier = Earlier { known: &installed.known, files: &there };
     let rendered = computed(&carried, |(_, c)| {
         let word = c.duty.as_ref().map(|d| render_haproxy::vip(templates, &layout, d, &c.services));
         (render_haproxy::services_since(templates, &layout, &c.services, Some(earlier)), word)

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 
@@ -60,14 +60,25 @@ impl Known {
 #[derive(Clone, Copy)]
 pub struct Earlier<'a> {
     pub known: &'a Known,
-    pub files: &'a BTreeMap<PathBuf, InstalledFile>,
+    /// By name, of HAProxy's directory for services.
+    pub files: &'a BTreeMap<&'a str, &'a [u8]>,
+}
+
+/// The files of that directory among others.
+#[must_use]
+pub fn by_name<'a>(
+    layout: &Layout,
+    files: &'a BTreeMap<PathBuf, InstalledFile>,
+) -> BTreeMap<&'a str, &'a [u8]> {
+    let near = files.iter().filter(|(p, _)| p.parent() == Some(layout.conf_d.as_path()));
+    near.filter_map(|(p, f)| Some((p.file_name()?.to_str()?, &*f.content))).collect()
 }
 
 impl<'a> Earlier<'a> {
     /// What a service's file holds, where that is what it would be rendered to.
-    pub(super) fn content(&self, templates: &Templates, s: &ResolvedService, path: &Path) -> Option<&'a str> {
-        let print = self.known.0.get(&name(s))?;
-        let there = &self.files.get(path)?.content;
+    pub(super) fn content(&self, templates: &Templates, s: &ResolvedService) -> Option<&'a str> {
+        let name = name(s);
+        let (print, there) = (self.known.0.get(&name)?, *self.files.get(name.as_str())?);
         let same = print.from == from(templates, s) && print.content == digest(there);
         std::str::from_utf8(there).ok().filter(|_| same)
     }

@@ -38,11 +38,11 @@ fn left(templates: &Templates, all: &[ResolvedService]) -> (Known, Files) {
 
 /// How many of the services need not be rendered.
 fn found(known: &Known, files: &Files, templates: &Templates, all: &[ResolvedService]) -> usize {
-    let (earlier, layout) = (Earlier { known, files }, Layout::default());
+    let layout = Layout::default();
+    let earlier = Earlier { known, files: &by_name(&layout, files) };
     let again = services_since(templates, &layout, all, Some(earlier)).unwrap();
     assert_eq!(again, services(templates, &layout, all).unwrap());
-    let path = |s: &ResolvedService| layout.conf_d.join(name(s));
-    all.iter().filter(|s| earlier.content(templates, s, &path(s)).is_some()).count()
+    all.iter().filter(|s| earlier.content(templates, s).is_some()).count()
 }
 
 #[test]
