@@ -23,7 +23,7 @@ enum Then {
 use Then::{Left, Refused, Replaced};
 
 /// What is replaced by a link; a directory ends with a slash.
-const HAPROXYS: [(&str, Then); 28] = [
+const HAPROXYS: [(&str, Then); 29] = [
     ("/etc/haproxy/", Refused),
     ("/etc/haproxy/haproxy.cfg", Refused),
     ("/etc/haproxy/conf.d/", Refused),
@@ -45,6 +45,7 @@ const HAPROXYS: [(&str, Then); 28] = [
     ("/var/lib/pgsvc/clusters/pg-test.json", Replaced),
     ("/var/lib/pgsvc/clusters/pg-other.json", Replaced),
     ("/var/lib/pgsvc/original/", Refused),
+    ("/var/lib/pgsvc/rendered", Replaced),
     ("/var/lib/pgsvc/waiting/", Refused),
     ("/etc/systemd/system/haproxy.service.d/", Refused),
     ("/usr/local/lib/pgsvc/", Left),

@@ -17,6 +17,7 @@ use pgsvc::host::Output;
 use pgsvc::host::fake::{FakeFile, FakeSystem};
 use pgsvc::inventory::{self, Args, Inventory, Source, cluster, yaml};
 use pgsvc::plan::RenderedFile;
+use pgsvc::render::haproxy::known::Known;
 use pgsvc::render::{BUILT_IN, haproxy::shape};
 use pgsvc::request::{self, Identity, Model, Request};
 use pgsvc::resolve::states;
@@ -243,8 +244,10 @@ pub fn journal(bytes: &[u8]) {
     }
 }
 
-/// A request that a node has kept, of a cluster and of the node.
+/// A request that a node has kept, of a cluster and of the node; what it has noted of renderings.
 pub fn kept(bytes: &[u8]) {
+    let noted = Known::parse(&String::from_utf8_lossy(bytes));
+    assert_eq!(Known::parse(&noted.text()), noted);
     for other in [bytes, b"{}"] {
         let sys = FakeSystem::default();
         put(&sys, "/var/lib/pgsvc/clusters/pg-test.json", bytes);

@@ -116,7 +116,7 @@ impl Case {
 }
 
 fn nothing_is_left(root: &Path, what: &str) {
-    let known = ["lock", "previous", "clusters", "clusters.previous", "original", "waiting"];
+    let known = ["lock", "previous", "clusters", "clusters.previous", "original", "rendered", "waiting"];
     for entry in std::fs::read_dir(root.join(STATE.trim_start_matches('/'))).unwrap() {
         let name = entry.unwrap().file_name().to_string_lossy().into_owned();
         assert!(known.contains(&name.as_str()), "{what}: {name} is left in {STATE}");
