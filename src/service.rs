@@ -130,7 +130,8 @@ pub fn parse(entry: &Value, index: usize, cluster: &str, pool: Target) -> Result
 /// The dialect of an entry by its keys; `None` where it has keys of both or of neither.
 pub fn dialect_of(entry: &Value) -> Option<Dialect> {
     let map = entry.as_object()?;
-    match (V1_ONLY.iter().any(|k| map.contains_key(*k)), V2_ONLY.iter().any(|k| map.contains_key(*k))) {
+    let has = |known: &[&str]| map.keys().any(|k| known.contains(&k.as_str()));
+    match (has(&V1_ONLY), has(&V2_ONLY)) {
         (true, false) => Some(Dialect::V1),
         (false, true) => Some(Dialect::V2),
         _ => None,

@@ -1,5 +1,6 @@
 //! Members grouped into clusters, and each cluster's set of services. Who serves what is decided in `resolve`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -214,9 +215,16 @@ fn same<'v>(hosts: &[&(&str, &'v Vars)], name: &str) -> Option<&'v Vars> {
 }
 
 /// An entry of the set, and where it stands: in which list, at which place from 0. The text's own four stand in none.
-pub struct Listed {
+pub struct Listed<'a> {
     pub from: Option<(&'static str, usize)>,
-    pub entry: Value,
+    pub entry: Cow<'a, Value>,
+}
+
+impl Listed<'_> {
+    /// The same on its own.
+    pub fn into_owned(self) -> Listed<'static> {
+        Listed { from: self.from, entry: Cow::Owned(self.entry.into_owned()) }
+    }
 }
 
 /// Which lists make the set: v1.5's `pg_services` is the whole of it and `pg_services_extra` adds; today's
@@ -224,10 +232,15 @@ pub struct Listed {
 ///
 /// # Errors
 /// Into `errors`: what is no list, and lists of two dialects.
-pub fn listed(errors: &mut Errors, cluster: &str, shared: &Vars, overrides: &Overrides) -> Vec<Listed> {
-    let pick = |said: &Option<Value>, name: &str| said.clone().or_else(|| shared.get(name).cloned());
-    let mut read = |said: &Option<Value>, name: &'static str| -> Vec<Listed> {
-        let entries = list(errors, cluster, name, pick(said, name)).into_iter().enumerate();
+pub fn listed<'a>(
+    errors: &mut Errors,
+    cluster: &str,
+    shared: &'a Vars,
+    overrides: &'a Overrides,
+) -> Vec<Listed<'a>> {
+    let mut read = |said: &'a Option<Value>, name: &'static str| -> Vec<Listed<'a>> {
+        let all = list(errors, cluster, name, said.as_ref().or_else(|| shared.get(name)));
+        let entries = all.iter().map(Cow::Borrowed).enumerate();
         entries.map(|(i, entry)| Listed { from: Some((name, i)), entry }).collect()
     };
     let base = read(&overrides.default_services, "pg_default_services");
@@ -236,7 +249,11 @@ pub fn listed(errors: &mut Errors, cluster: &str, shared: &Vars, overrides: &Ove
     let adds = own.iter().any(|s| service::dialect_of(&s.entry) == Some(Dialect::V2));
     let mut entries = match (base.is_empty(), own.is_empty() || adds) {
         (false, _) => base,
-        (true, true) => service::defaults().into_iter().map(|entry| Listed { from: None, entry }).collect(),
+        (true, true) => service::defaults()
+            .into_iter()
+            .map(Cow::Owned)
+            .map(|entry| Listed { from: None, entry })
+            .collect(),
         (true, false) => Vec::new(),
     };
     entries.extend(own);
@@ -273,15 +290,15 @@ fn services(errors: &mut Errors, cluster: &str, shared: &Vars, overrides: &Overr
     services
 }
 
-fn list(errors: &mut Errors, cluster: &str, name: &str, v: Option<Value>) -> Vec<Value> {
+fn list<'v>(errors: &mut Errors, cluster: &str, name: &str, v: Option<&'v Value>) -> &'v [Value] {
     let entries = match v {
-        None | Some(Value::Null) => return Vec::new(),
-        Some(Value::String(s)) if s.trim().is_empty() => return Vec::new(),
+        None | Some(Value::Null) => return &[],
+        Some(Value::String(s)) if s.trim().is_empty() => return &[],
         Some(Value::Array(list)) => list,
         Some(other) => {
-            let what = format!("{name}: {} is no list of services", value::show(&other));
+            let what = format!("{name}: {} is no list of services", value::show(other));
             errors.push(Error::new(format!("cluster '{cluster}'"), what).hint("a list of maps: - name: …"));
-            return Vec::new();
+            return &[];
         }
     };
     let dialects: Vec<_> = entries.iter().filter_map(|e| Some((service::dialect_of(e)?, e))).collect();

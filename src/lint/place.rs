@@ -7,7 +7,7 @@ use crate::inventory::{Host, Place};
 
 /// Where an entry of a list of services, or the first of these fields that it has, was written; nothing for the text's
 /// own services.
-pub fn of_entry(c: &ClusterView<'_>, e: &Listed, fields: &[&str]) -> Option<Place> {
+pub fn of_entry(c: &ClusterView<'_>, e: &Listed<'_>, fields: &[&str]) -> Option<Place> {
     let (variable, index) = e.from?;
     let host = c.hosts.iter().find(|h| h.vars.contains_key(variable))?;
     let has = |field: &&&str| {

@@ -25,7 +25,7 @@ pub struct ClusterView<'a> {
     pub cluster: Cluster,
     /// Its members' hosts, in the inventory's order.
     pub hosts: Vec<&'a Host>,
-    pub entries: Vec<Listed>,
+    pub entries: Vec<Listed<'static>>,
     pub services: Vec<ResolvedService>,
     pub duty: Option<Duty>,
     pub roles: RoleSource,
@@ -110,6 +110,7 @@ fn read<'a>(name: &str, hosts: &[&'a Host], groups: &Groups, roles: RoleSource) 
     let mut told = Errors::default();
     let shared = cluster::shared(&mut told, name, &refs);
     let entries = cluster::listed(&mut told, name, &shared, &none);
+    let entries = entries.into_iter().map(Listed::into_owned).collect();
     let cluster = cluster::read(name, &pairs, &none, &mut errors);
     let members = cluster.as_ref().map_or(0, |c| c.members.len());
     let sound = members == hosts.len() && told.is_empty();
@@ -140,16 +141,17 @@ impl ClusterView<'_> {
     }
 
     /// The entry of a service, the last one of that name.
-    pub fn entry(&self, name: &str) -> Option<&Listed> {
-        let is =
-            |e: &&Listed| e.entry.get("name").is_some_and(|n| value::text("", n).is_ok_and(|n| n == name));
+    pub fn entry(&self, name: &str) -> Option<&Listed<'static>> {
+        let is = |e: &&Listed<'_>| {
+            e.entry.get("name").is_some_and(|n| value::text("", n).is_ok_and(|n| n == name))
+        };
         self.entries.iter().rfind(is)
     }
 
     /// Whether an operator says one of these fields of a service.
     pub fn says(&self, name: &str, fields: &[&str]) -> bool {
-        let said = |e: &Listed, f: &str| {
-            let mut at = Some(&e.entry);
+        let said = |e: &Listed<'_>, f: &str| {
+            let mut at = Some(e.entry.as_ref());
             for step in f.split('.') {
                 at = at.and_then(|v| v.get(step));
             }

@@ -208,7 +208,7 @@ fn verification(tls: &TlsFiles, address: &str) -> String {
     words
 }
 
-/// `concat`, as a node has tens of thousands of these: `format!` takes five times as long.
+/// A node has tens of thousands of these: `format!` would ask each part how it wants to be shown.
 fn server(m: &Server, check: &str, backup: bool) -> String {
     let (port, weight) = (m.port.to_string(), m.weight.to_string());
     // Only an IPv6 address has a colon: a member's address is one, an IPv4 address or a name.

@@ -65,7 +65,7 @@ pub(super) struct Entry<'a> {
 impl Entry<'_> {
     pub(super) fn dialect(&mut self) -> Option<Dialect> {
         let has = |keys: &[&'static str]| -> Vec<&'static str> {
-            keys.iter().copied().filter(|k| self.map.contains_key(*k)).collect()
+            keys.iter().copied().filter(|known| self.map.keys().any(|k| k == known)).collect()
         };
         let (one, two) = (has(&V1_ONLY), has(&V2_ONLY));
         if let (Some(a), Some(b)) = (one.first(), two.first()) {
