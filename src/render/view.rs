@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Serialize;
 
 use crate::inventory::tls::TlsFiles;
+use crate::render::haproxy::shape::address;
 use crate::resolve::{ResolvedService, Server, Tier, When};
 
 /// One service's file.
@@ -208,11 +209,8 @@ fn verification(tls: &TlsFiles, address: &str) -> String {
     words
 }
 
-/// A node has tens of thousands of these: `format!` would ask each part how it wants to be shown.
 fn server(m: &Server, check: &str, backup: bool) -> String {
-    let (port, weight) = (m.port.to_string(), m.weight.to_string());
-    // Only an IPv6 address has a colon: a member's address is one, an IPv4 address or a name.
-    let (open, close) = if m.address.contains(':') { ("[", "]:") } else { ("", ":") };
+    let (address, weight) = (address(&m.address, m.port), m.weight.to_string());
     let backup = if backup { " backup" } else { "" };
-    [&m.instance, " ", open, &m.address, close, &port, " ", check, " weight ", &weight, backup].concat()
+    [&m.instance, " ", &address, " ", check, " weight ", &weight, backup].concat()
 }
