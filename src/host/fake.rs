@@ -32,6 +32,7 @@ pub enum Fail {
 
 type Runner = dyn Fn(&Command) -> io::Result<Output> + Send + Sync;
 type Answerer = dyn Fn(&Path, &[u8]) -> io::Result<Vec<u8>> + Send + Sync;
+type Connected = dyn Fn(SocketAddr, Duration) + Send + Sync;
 type Peer = dyn Fn(SocketAddr) -> io::Result<Vec<u8>> + Send + Sync;
 
 /// All of the node that changes.
@@ -60,6 +61,8 @@ pub struct FakeSystem {
     pub answers: Box<Answerer>,
     /// What a TCP peer says to whatever it is asked.
     pub peers: Box<Peer>,
+    /// Done before that, with the time that the caller has: somewhere to wait.
+    pub connects: Box<Connected>,
 }
 
 impl Default for FakeSystem {
@@ -69,6 +72,7 @@ impl Default for FakeSystem {
             state: Arc::new(Mutex::new(state)),
             runs: Box::new(|c| Err(absent(Path::new(c.argv.first().map_or("", String::as_str))))),
             answers: Box::new(|path, _| Err(absent(path))),
+            connects: Box::new(|_, _| {}),
             peers: Box::new(|_| Err(io::ErrorKind::ConnectionRefused.into())),
         }
     }
@@ -279,7 +283,8 @@ impl System for FakeSystem {
         self.other_effect(&format!("signal {pid} {signal:?}"))
     }
 
-    fn connect(&self, addr: SocketAddr, _: Duration) -> io::Result<Box<dyn Stream>> {
+    fn connect(&self, addr: SocketAddr, wait: Duration) -> io::Result<Box<dyn Stream>> {
+        (self.connects)(addr, wait);
         Ok(Box::new(Peered(io::Cursor::new((self.peers)(addr)?), addr)))
     }
     fn ask_unix(&self, path: &Path, request: &[u8], _: Duration) -> io::Result<Vec<u8>> {

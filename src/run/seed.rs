@@ -53,7 +53,7 @@ pub fn seed(node: &Node<'_>) -> Result<Seeded, Error> {
     let (before, running) = running(node);
     let end = Deadline::after(node.sys, PROBES);
     let addresses = names::addresses(node, &backends, end);
-    let seen = probe::ask_all(node, &backends, &addresses, end);
+    let seen = probe::ask_all(node, &backends, &addresses, |_| end);
     let applied = applied(node, &backends);
     let mut known = Vec::new();
     for backend in &backends {

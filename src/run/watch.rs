@@ -6,6 +6,7 @@
 //! how long a drained session has had: a watch that begins anew loses nothing else.
 
 mod follow;
+mod quiet;
 mod said;
 mod wires;
 
@@ -16,13 +17,15 @@ use std::time::Duration;
 use super::{Node, kept, ports, sessions};
 use crate::error::Errors;
 use crate::inventory::Args;
+use crate::parallel::beside;
 use crate::request::{self, Model, State};
 use crate::transaction;
 use crate::verify::deadline::Deadline;
+use crate::verify::error::ProbeError;
 use crate::verify::stats::{self, Process, ProxyRow, Via};
 use crate::verify::stray::{Place, Stray, Waiting, Worker, busy_places, groups, suspects};
 
-use follow::Follow;
+use follow::{FAST, Follow};
 pub use said::Event;
 use said::Voice;
 
@@ -34,6 +37,8 @@ const AGAIN: Duration = Duration::from_secs(2);
 const RELOAD: Duration = Duration::from_secs(60);
 /// A node that nothing was applied on.
 const NOTHING: Duration = Duration::from_secs(10);
+/// Members that answer have said their roles by then: it is waited for, as nothing else needs to go on.
+const SOON: Duration = Duration::from_millis(50);
 /// Sessions of an old worker that waited for a server get one without being heard of.
 const LIST: Duration = Duration::from_secs(60);
 
@@ -71,12 +76,10 @@ pub fn watch(node: &Node<'_>, wanted: Wanted, say: &mut dyn FnMut(&Event)) -> Re
             Some(_) => w.follow.patience(w.wanted.interval),
             None => NOTHING.max(w.wanted.interval),
         };
-        let woken = node.sys.pause_on(wait, &w.follow.wires());
-        if woken.signalled {
+        if w.pause(wait) {
             w.voice.say(Event::Ended);
             return Ok(());
         }
-        w.follow.ended(&woken.spoke, node.sys.now());
     }
 }
 
@@ -102,6 +105,8 @@ struct Watch<'w, 'n> {
     follow: Follow,
     /// When Patroni was asked, and by which view.
     asked: Option<(Duration, View)>,
+    /// A signal came.
+    ends: bool,
     voice: Voice<'w>,
 }
 
@@ -119,12 +124,13 @@ impl<'w, 'n> Watch<'w, 'n> {
             waiting: Waiting::default(),
             follow: Follow::default(),
             asked,
+            ends: false,
             voice,
         }
     }
 
     fn tick(&mut self) {
-        let (sys, paths) = (self.node.sys, &self.node.paths);
+        let (sys, master) = (self.node.sys, &self.node.paths.master_socket);
         if self.model.is_none() {
             self.refresh(None);
         }
@@ -132,23 +138,53 @@ impl<'w, 'n> Watch<'w, 'n> {
             return;
         }
         // Away for a moment during a reload: then old workers are those that were known.
-        let processes = stats::processes(sys, &paths.master_socket, Deadline::after(sys, ASK)).ok();
+        let processes = stats::processes(sys, master, Deadline::after(sys, ASK)).ok();
         self.refresh(processes.as_ref().and_then(|p| p.workers.first()).map(|p| p.pid));
         let Some(model) = self.model.take() else { return };
-        let rows = stats::stat(sys, Via::Stats(&paths.stats_socket), Deadline::after(sys, ASK));
-        match rows {
+        match self.rows() {
             Ok(rows) => {
                 self.voice.answers();
-                self.voice.view(&sessions::services(&model), &rows);
-                if self.wanted.fix {
-                    self.follow.look(self.node, &rows, &mut self.voice);
-                }
+                self.turn(&model, &rows);
                 let old = processes.map(|p| p.old_workers);
                 self.look(&model, &rows, old);
             }
             Err(e) => self.voice.silent(&e.to_string()),
         }
         self.model = Some(model);
+    }
+
+    /// HAProxy's view of this moment.
+    fn rows(&self) -> Result<Vec<ProxyRow>, ProbeError> {
+        let sys = self.node.sys;
+        stats::stat(sys, Via::Stats(&self.node.paths.stats_socket), Deadline::after(sys, ASK))
+    }
+
+    /// Follows the leaders, and says where sessions go now.
+    fn turn(&mut self, model: &Model, rows: &[ProxyRow]) {
+        self.voice.view(&sessions::services(model), rows);
+        if self.wanted.fix {
+            self.follow.look(self.node, rows, &mut self.voice);
+        }
+    }
+
+    /// Waits, no longer than until a leader hangs up; whether it is to end.
+    fn pause(&mut self, wait: Duration) -> bool {
+        let woken = self.node.sys.pause_on(wait, &self.follow.wires());
+        self.follow.ended(&woken.spoke, self.node.sys.now());
+        self.ends |= woken.signalled;
+        self.ends
+    }
+
+    /// One round of what goes on while members are asked for sessions' sake; no more is to come when it says no. One that
+    /// is cut off is given up after seconds, and those are the seconds in which another one is promoted.
+    fn meanwhile(&mut self, model: &Model) -> bool {
+        if !self.wanted.fix || self.pause(FAST) {
+            return false;
+        }
+        if let Ok(rows) = self.rows() {
+            self.turn(model, &rows);
+        }
+        true
     }
 
     /// What the node keeps, read again when a reload may have changed it.
@@ -193,7 +229,9 @@ impl<'w, 'n> Watch<'w, 'n> {
         self.voice.acts();
         let Ok(l) = ports::look(self.node, &without_login(model), None) else { return };
         let old: Vec<Process> = old.unwrap_or_default();
-        let strays = sessions::found(self.node, &l, model, rows, &clusters, &old);
+        let node = self.node;
+        let found = || sessions::found(node, &l, model, rows, &clusters, &old);
+        let Some(strays) = beside(SOON, found, || self.meanwhile(model)) else { return };
         if self.wanted.fix {
             self.fix(model, &strays)
         } else {

@@ -25,12 +25,12 @@ pub struct Question {
     tls: Option<TlsFiles>,
 }
 
-/// Asks each question once.
+/// Asks each question once; `end` says by when a host is given up.
 pub fn ask_all(
     node: &Node<'_>,
     backends: &[Backend],
     addresses: &BTreeMap<String, IpAddr>,
-    end: Deadline,
+    end: impl Fn(&str) -> Deadline + Sync,
 ) -> BTreeMap<Question, Seen> {
     let mut questions: Vec<Question> = Vec::new();
     for b in backends {
@@ -46,8 +46,17 @@ pub fn ask_all(
         (files, config)
     };
     let configs: Configs = files.into_iter().map(read).collect();
-    let answers = parallel(&questions, AT_ONCE, |q| ask(node, q, &configs, end));
+    let answers = parallel(&questions, AT_ONCE, |q| ask(node, q, &configs, end(&q.host)));
     questions.into_iter().zip(answers).collect()
+}
+
+/// The hosts that were asked, and whether anything was heard of them.
+pub fn heard(seen: &BTreeMap<Question, Seen>) -> BTreeMap<String, bool> {
+    let mut hosts = BTreeMap::new();
+    for (q, seen) in seen {
+        *hosts.entry(q.host.clone()).or_default() |= *seen != Seen::Silent;
+    }
+    hosts
 }
 
 fn question(step: &Step, s: &Server, ip: IpAddr) -> Question {

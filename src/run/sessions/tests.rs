@@ -150,6 +150,11 @@ impl World {
         Self { sys, daemon }
     }
 
+    /// For what is done by the system's hooks.
+    pub fn shared(&self) -> Arc<Mutex<Daemon>> {
+        Arc::clone(&self.daemon)
+    }
+
     pub fn daemon(&self) -> MutexGuard<'_, Daemon> {
         self.daemon.lock().unwrap()
     }

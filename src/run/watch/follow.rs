@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::quiet::Quiet;
 use super::said::{Event, Voice};
 use super::wires::Wires;
 use super::{ASK, Node};
@@ -20,8 +21,8 @@ use crate::transaction;
 use crate::verify::deadline::Deadline;
 use crate::verify::stats::ProxyRow;
 
-/// All members answer within this time, or are silent.
-const PROBES: Duration = Duration::from_secs(1);
+/// What members' names mean is known within this time, or is what it was.
+const NAMES: Duration = Duration::from_secs(1);
 /// Members a second that one node asks at most: when a thousand clusters turn at once, each is asked less often.
 const RATE: u32 = 200;
 /// How long a member whose part changed is looked after: a demoted one starts again within seconds.
@@ -29,7 +30,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// And one whose server closed a connection, which need not mean anything.
 const TRIPPED: Duration = Duration::from_secs(3);
 /// From look to look meanwhile.
-const FAST: Duration = Duration::from_millis(250);
+pub(super) const FAST: Duration = Duration::from_millis(250);
 /// Where no check turns (a cluster without a leader, or whose leader's pooler is dead), it is asked no more often; and
 /// once it has been so for a while.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -43,6 +44,7 @@ pub(super) struct Follow {
     backends: Vec<Backend>,
     addresses: BTreeMap<String, IpAddr>,
     wires: Wires,
+    quiet: Quiet,
     /// Hosts whose part as leader changed lately or may have, and until when they are looked after.
     moved: BTreeMap<String, Duration>,
     /// When members were asked last, and how many.
@@ -63,7 +65,7 @@ impl Follow {
         self.wires.load(model);
         self.backends = seed::loaded(node).into_iter().filter(|b| b.stateful).collect();
         self.addresses = match self.backends.iter().any(Backend::asks_for_leader) {
-            true => names::addresses(node, &self.backends, Deadline::after(node.sys, PROBES)),
+            true => names::addresses(node, &self.backends, Deadline::after(node.sys, NAMES)),
             false => BTreeMap::new(),
         };
     }
@@ -105,7 +107,7 @@ impl Follow {
         }
         let some = self.concerned(&hosts);
         self.asked = Some((now, members(&some)));
-        let all = ask(node, &some, &self.addresses);
+        let all = self.ask(node, &some);
         let until = now.saturating_add(WINDOW);
         self.moved.extend(moved(&all, &view).into_iter().map(|host| (host, until)));
         let marks = marks(&all, &view, &self.moved.keys().cloned().collect());
@@ -143,10 +145,24 @@ impl Follow {
             return BTreeSet::new();
         }
         self.asked = Some((now, members(&some)));
-        let wrong = moved(&ask(node, &some, &self.addresses), view);
+        let wrong = moved(&self.ask(node, &some), view);
         let since = self.idle.map_or(now, |idle| idle.since);
         self.idle = wrong.is_empty().then_some(Idle { since, last: now });
         wrong
+    }
+
+    /// Makes the checks of all servers of these backends.
+    fn ask<'b>(&mut self, node: &Node<'_>, backends: &'b [Backend]) -> Vec<Asked<'b>> {
+        let now = node.sys.now();
+        let end = |host: &str| Deadline::at(now.saturating_add(self.quiet.patience(host, now)));
+        let seen = probe::ask_all(node, backends, &self.addresses, end);
+        self.quiet.heard(probe::heard(&seen), now);
+        let servers = backends.iter().flat_map(|backend| backend.servers.iter().map(move |s| (backend, s)));
+        let asked = |(backend, server): (&'b Backend, &'b Server)| {
+            let address = self.addresses.get(&server.host).copied();
+            Asked { backend, server, seen: probe::result(backends, backend, server, address, &seen) }
+        };
+        servers.map(asked).collect()
     }
 }
 
@@ -159,17 +175,6 @@ impl Idle {
 
 fn members(backends: &[Backend]) -> usize {
     backends.iter().flat_map(|b| &b.servers).map(|s| s.host.as_str()).collect::<BTreeSet<_>>().len()
-}
-
-/// Makes the checks of all servers of these backends.
-fn ask<'b>(node: &Node<'_>, backends: &'b [Backend], addresses: &BTreeMap<String, IpAddr>) -> Vec<Asked<'b>> {
-    let seen = probe::ask_all(node, backends, addresses, Deadline::after(node.sys, PROBES));
-    let servers = backends.iter().flat_map(|backend| backend.servers.iter().map(move |s| (backend, s)));
-    let asked = |(backend, server): (&'b Backend, &'b Server)| {
-        let address = addresses.get(&server.host).copied();
-        Asked { backend, server, seen: probe::result(backends, backend, server, address, &seen) }
-    };
-    servers.map(asked).collect()
 }
 
 /// Tells HAProxy, and says so member by member.

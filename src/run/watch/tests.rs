@@ -1,6 +1,7 @@
 //! The loop on a node in memory; what a look finds is tested with `sessions`.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::run::sessions::tests::World;
@@ -194,4 +195,30 @@ fn a_cluster_without_a_leader_is_asked_once_a_second_and_less_often_after_a_minu
     };
     let (minute, two) = (asked_in(60), asked_in(120));
     assert!((110..=130).contains(&minute) && (30..=50).contains(&(two - minute)), "{minute}, {two}");
+}
+
+#[test]
+fn a_new_leader_is_told_while_a_member_that_is_cut_off_is_still_asked_for_its_sessions() {
+    let mut w = followed("-FF");
+    w.daemon().view = "primary/1:DOWN:0 primary/2:DOWN:0 replica/1:UP:0".into();
+    w.daemon().sessions = [(7, "0x2@primary/1".to_owned())].into();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (seen, daemon) = (Arc::clone(&told), w.shared());
+    // The look for sessions waits three seconds for a member, the one for the leader a second at most.
+    w.sys.connects = Box::new(move |addr, wait| {
+        if addr != SocketAddr::from(([10, 0, 0, 1], 8008)) || wait < seconds(2) {
+            return;
+        }
+        daemon.lock().unwrap().roles = "-LF".into();
+        let began = std::time::Instant::now();
+        while daemon.lock().unwrap().told.is_empty() && began.elapsed() < seconds(3) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        seen.lock().unwrap().extend(daemon.lock().unwrap().told.first().cloned());
+    });
+    watched(&w, true, 30, &|| {});
+    assert_eq!(
+        told.lock().unwrap().first().map(String::as_str),
+        Some("set server pg-primary/pg-2 health up")
+    );
 }
