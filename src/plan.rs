@@ -15,7 +15,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::error::{Error, Errors};
-use crate::render::haproxy::known::Known;
+use crate::render::haproxy::known::{Known, Whole};
 
 pub use binds::binds;
 pub use live::{Command, Hand, Live, LiveServer, What};
@@ -94,6 +94,8 @@ pub struct Plan {
     pub hands: Vec<Hand>,
     /// The hash that the new worker must answer with in `show info` (`description`).
     pub hash: String,
+    /// Where that comes from; `None` where nothing of the node's own is wanted.
+    pub whole: Option<Whole>,
     /// Every .cfg file HAProxy would load after the change, foreign ones included, in load order: path → content.
     /// This is what `haproxy -c` checks.
     pub candidate: Files,

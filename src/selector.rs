@@ -17,7 +17,9 @@ use jmespath::ast::Ast;
 use jmespath::{Context, Expression, Rcvar, Runtime, Variable};
 use serde_json::Value;
 
+mod alone;
 mod text;
+use alone::Answers;
 use text::{column, only_named_variables, refuse_traps, rewrite_literals, unknown_function};
 pub use text::{identifiers, needs_all_variables, truths, variables};
 
@@ -62,6 +64,7 @@ struct Compiled {
     names: Vec<String>,
     all: bool,
     named: bool,
+    answers: Answers,
 }
 
 /// Which member an element of a selector's result is.
@@ -167,7 +170,8 @@ impl Selector {
             return Err(Error::new("", format!("unknown function '{name}' at column {column}")).hint(hint));
         }
         let (names, all, named) = (identifiers(text), needs_all_variables(text), only_named_variables(text));
-        Ok(Self(Rc::new(Compiled { text: text.to_owned(), expression, names, all, named })))
+        let (text, answers) = (text.to_owned(), Answers::default());
+        Ok(Self(Rc::new(Compiled { text, expression, names, all, named, answers })))
     }
 
     pub fn text(&self) -> &str {
@@ -187,16 +191,6 @@ impl Selector {
     /// Whether it surely looks at no variables but those it names.
     pub fn only_named_variables(&self) -> bool {
         self.0.named
-    }
-
-    /// Whether it selects a member, whoever else is there: what a filter of the list does, `[? … ]`. `None` of an
-    /// expression that needs the whole list to tell.
-    ///
-    /// # Errors
-    /// As of `select`.
-    pub fn takes(&self, member: &Candidate) -> Option<Result<bool, Error>> {
-        let predicate = filter(self.0.expression.as_ast())?;
-        Some(self.interpret(&member.0, predicate).map(|found| found.is_truthy()))
     }
 
     fn interpret(&self, on: &Rcvar, ast: &Ast) -> Result<Rcvar, Error> {
@@ -230,19 +224,6 @@ impl Selector {
             }
         }
         Ok(places)
-    }
-}
-
-/// What a filter of the whole list asks of each element, where an expression is one and nothing else.
-fn filter(ast: &Ast) -> Option<&Ast> {
-    let Ast::Projection { lhs, rhs, .. } = ast else { return None };
-    match (&**lhs, &**rhs) {
-        (Ast::Identity { .. }, Ast::Condition { predicate, then, .. })
-            if matches!(**then, Ast::Identity { .. }) =>
-        {
-            Some(predicate)
-        }
-        _ => None,
     }
 }
 

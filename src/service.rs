@@ -130,7 +130,7 @@ pub fn parse(entry: &Value, index: usize, cluster: &str, pool: Target) -> Result
 /// The dialect of an entry by its keys; `None` where it has keys of both or of neither.
 pub fn dialect_of(entry: &Value) -> Option<Dialect> {
     let map = entry.as_object()?;
-    let has = |known: &[&str]| map.keys().any(|k| known.contains(&k.as_str()));
+    let has = |known: &[&str]| known.iter().any(|key| map.contains_key(*key));
     match (has(&V1_ONLY), has(&V2_ONLY)) {
         (true, false) => Some(Dialect::V1),
         (false, true) => Some(Dialect::V2),

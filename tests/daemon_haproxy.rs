@@ -133,6 +133,7 @@ impl Node {
             action,
             reason: "a test".into(),
             hash: hash.into(),
+            whole: None,
             candidate,
             new_binds: new_binds.to_vec(),
             nonlocal_binds: false,

@@ -237,6 +237,7 @@ fn plan(sys: &dyn System) -> Plan {
         action: Action::Reload,
         reason: String::new(),
         hash: "new".into(),
+        whole: None,
         candidate: BTreeMap::from([
             (CFG.into(), b"global new\n".to_vec().into()),
             (NEW.into(), b"listen new\n".to_vec().into()),

@@ -28,6 +28,7 @@ fn reload(hash: &str) -> Plan {
         action: Action::Reload,
         reason: String::new(),
         hash: hash.into(),
+        whole: None,
         candidate: BTreeMap::new(),
         new_binds: Vec::new(),
         nonlocal_binds: false,

@@ -172,8 +172,8 @@ fn duplicates(errors: &mut Errors, cluster: &str, members: &[Member]) {
 pub fn shared(errors: &mut Errors, cluster: &str, hosts: &[&(&str, &Vars)]) -> Vars {
     let mut found = Vars::new();
     // Most clusters say two or three of them: what no host says is not asked of each.
-    let said: Vec<&str> = hosts.iter().flat_map(|(_, vars)| vars.keys()).collect();
-    for name in SHARED.into_iter().chain(vip::SHARED).filter(|name| said.contains(name)) {
+    let said = |name: &&str| hosts.iter().any(|(_, vars)| vars.contains_key(name));
+    for name in SHARED.into_iter().chain(vip::SHARED).filter(said) {
         if let Some(first) = same(hosts, name) {
             match first.get(name) {
                 None | Some(Value::Null) => {}

@@ -112,28 +112,30 @@ pub fn parse(host: &str, vars: &Vars, lists: bool) -> Result<Member, Errors> {
 
 /// Strings that are numbers or booleans become what they mean: `"false"` is truthy in JMESPath.
 fn normalise(member: &mut Member, offline_query: bool) {
-    let typed = [
-        ("pg_cluster", Value::from(member.cluster.clone())),
-        ("pg_seq", Value::from(member.seq)),
-        ("pg_role", Value::from(member.role.clone())),
-        ("inventory_hostname", Value::from(member.host.clone())),
-        ("instance", Value::from(member.instance.clone())),
-    ];
-    let present = [
-        ("pg_offline_query", Value::from(offline_query)),
-        ("patroni_ssl_enabled", Value::from(member.patroni_ssl)),
-        ("pg_port", Value::from(member.pg_port)),
-        ("pgbouncer_port", Value::from(member.pgbouncer_port)),
-        ("patroni_port", Value::from(member.patroni_port)),
-        ("pg_exporter_port", Value::from(member.pg_exporter_port)),
-        ("pg_weight", member.weight.map_or(Value::Null, Value::from)),
-    ];
-    for (name, v) in typed {
-        member.vars.set(name, v);
+    let Member { vars, .. } = member;
+    vars.set("pg_cluster", member.cluster.as_str());
+    vars.set("pg_seq", member.seq);
+    vars.set("pg_role", member.role.as_str());
+    vars.set("inventory_hostname", member.host.as_str());
+    vars.set("instance", member.instance.as_str());
+    let booleans = [("pg_offline_query", offline_query), ("patroni_ssl_enabled", member.patroni_ssl)];
+    for (name, v) in booleans {
+        if vars.contains_key(name) {
+            vars.set(name, v);
+        }
     }
-    for (name, v) in present {
-        if member.vars.contains_key(name) {
-            member.vars.set(name, v);
+    let numbers = [
+        ("pg_port", Some(member.pg_port)),
+        ("pgbouncer_port", Some(member.pgbouncer_port)),
+        ("patroni_port", Some(member.patroni_port)),
+        ("pg_exporter_port", Some(member.pg_exporter_port)),
+        ("pg_weight", member.weight),
+    ];
+    for (name, v) in numbers {
+        match v {
+            _ if !vars.contains_key(name) => {}
+            Some(v) => vars.set(name, v),
+            None => vars.set(name, Value::Null),
         }
     }
 }

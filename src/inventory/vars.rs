@@ -68,9 +68,12 @@ impl Vars {
     }
 
     /// Sees to it that a variable has a value; one that has it already stays what it is in memory.
-    pub fn set(&mut self, name: &str, value: Value) {
-        if self.get(name) != Some(&value) {
-            self.insert(name, value);
+    pub fn set<V: Into<Value>>(&mut self, name: &str, value: V)
+    where
+        Value: PartialEq<V>,
+    {
+        if self.get(name).is_none_or(|known| *known != value) {
+            self.insert(name, value.into());
         }
     }
 

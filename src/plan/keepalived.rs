@@ -102,6 +102,7 @@ pub fn plan(wanted: &Wanted, installed: &Installed, paths: &Paths) -> Result<Pla
         commands: Vec::new(),
         hands: Vec::new(),
         hash,
+        whole: None,
         candidate: if is_loaded { candidate } else { Files::new() },
         new_binds: Vec::new(),
         nonlocal_binds: false,

@@ -11,6 +11,7 @@ use super::walk::Walk;
 use super::{Action, FileChange, Files, Installed, InstalledFile, Obstacles, Plan, RenderedFile, Wanted};
 use crate::daemon::own_unit;
 use crate::error::Error;
+use crate::render::haproxy::known::Whole;
 use crate::render::haproxy::{self, Owner};
 use crate::render::{Contents, Layout, Templates};
 
@@ -50,14 +51,14 @@ pub fn plan(
         }
     }
     let way = way(installed, &managed, layout);
-    let mut hash = String::new();
     let named = ends.node || managed.contains_key(layout.conf_d.join("00-pgsvc.cfg").as_path());
-    let own = named.then(|| haproxy::description(templates, layout, &managed));
-    if let Some((description, name)) = own.and_then(|own| found.take(None, own)) {
-        hash = name;
+    let own = named.then(|| haproxy::description(templates, layout, &managed, &installed.known));
+    let whole = own.and_then(|own| found.take(None, own)).map(|(description, whole)| {
         candidate.insert(description.path.clone(), description.bytes());
         changes.insert(description.path.clone(), Some(description));
-    }
+        whole
+    });
+    let hash = whole.as_ref().map(Whole::name).unwrap_or_default();
     let bound = bound(&candidate);
     shared(&mut found, &candidate, &bound, &ends);
     let changes = real(changes, &installed.files, haproxy_gid);
@@ -72,6 +73,7 @@ pub fn plan(
         commands,
         hands: way.hands,
         hash,
+        whole,
         candidate,
         new_binds,
         nonlocal_binds: ends.nonlocal_binds,

@@ -16,7 +16,7 @@ use crate::plan::RenderedFile;
 use crate::resolve::ResolvedService;
 use crate::settings::NodeSettings;
 
-use known::Earlier;
+use known::{Earlier, Known, Whole};
 pub use vip::{SERVICE as VIP_SERVICE, frontend as vip_frontend, socket as vip_socket, vip};
 
 /// Files whose fixed parts are held at the same time: all of a thousand clusters would be as much as their files.
@@ -139,10 +139,25 @@ pub fn description(
     templates: &Templates,
     layout: &Layout,
     managed: &Contents<'_>,
-) -> Result<(RenderedFile, String), Error> {
+    known: &Known,
+) -> Result<(RenderedFile, Whole), Error> {
     let path = layout.conf_d.join("00-pgsvc.cfg");
     let others: Vec<(&Path, &[u8])> =
         managed.iter().map(|(p, c)| (*p, *c)).filter(|(p, _)| *p != path).collect();
+    let whole = known.whole(&others).cloned().unwrap_or_else(|| read(&others));
+    debug_assert_eq!(whole, read(&others));
+    let view = DescriptionView {
+        description: whole.name(),
+        server_state: layout.server_state.display().to_string(),
+        // First checks are spread over this time: as short as possible at a start, longer than one per millisecond never.
+        spread_ms: whole.servers.max(20),
+    };
+    let content = templates.render("00-pgsvc.cfg", &view)?;
+    Ok((checked(file(path, content, None))?, whole))
+}
+
+/// Reads all files.
+fn read(others: &[(&Path, &[u8])]) -> Whole {
     let (mut hash, mut servers) = (Hash::default(), 0_usize);
     for some in others.chunks(AT_ONCE) {
         for ((path, _), file) in some.iter().zip(computed(some, |(_, c)| shape::fixed(c))) {
@@ -150,15 +165,7 @@ pub fn description(
             servers = servers.saturating_add(file.server_lines);
         }
     }
-    let hash = hash.short();
-    let view = DescriptionView {
-        description: format!("pgsvc-{hash}"),
-        server_state: layout.server_state.display().to_string(),
-        // First checks are spread over this time: as short as possible at a start, longer than one per millisecond never.
-        spread_ms: servers.max(20),
-    };
-    let content = templates.render("00-pgsvc.cfg", &view)?;
-    Ok((checked(file(path, content, None))?, format!("pgsvc-{hash}")))
+    Whole::new(others, hash.short(), servers)
 }
 
 /// An operator's template may say anything but whose file it is.

@@ -104,6 +104,7 @@ mod tests {
             action: Action::Reload,
             reason: String::new(),
             hash: String::new(),
+            whole: None,
             candidate: [("/etc/haproxy/haproxy.cfg".into(), b"global\n".to_vec().into())].into(),
             new_binds: vec!["127.0.0.1:5433".parse().unwrap()],
             nonlocal_binds: false,

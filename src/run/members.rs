@@ -111,6 +111,7 @@ mod tests {
             action: Action::Reload,
             reason: String::new(),
             hash: String::new(),
+            whole: None,
             candidate: BTreeMap::new(),
             new_binds: Vec::new(),
             nonlocal_binds: false,

@@ -78,6 +78,7 @@ mod tests {
             commands: Vec::new(),
             hands: Vec::new(),
             hash: String::new(),
+            whole: None,
             candidate: Default::default(),
             new_binds: Vec::new(),
             nonlocal_binds: false,

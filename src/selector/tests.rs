@@ -18,20 +18,25 @@ fn select(text: &str) -> Result<Vec<u64>, Error> {
     let places = selector.select(&members.iter().map(candidate).collect())?;
     for (place, member) in members.iter().enumerate() {
         // A member that is looked at alone is taken where it is out of all.
-        let alone = selector.takes(&candidate(member)).transpose()?;
-        assert!(alone.is_none_or(|takes| takes == places.contains(&place)), "{text}: {place}");
+        for time in ["first", "remembered"] {
+            let alone = selector.takes(|name| member.get(name)).transpose()?;
+            assert!(alone.is_none_or(|takes| takes == places.contains(&place)), "{text}: {place}, {time}");
+        }
     }
     Ok(places.into_iter().map(|place| members[place]["pg_seq"].as_u64().unwrap()).collect())
 }
 
 #[test]
-fn a_filter_is_asked_of_each_member_alone_and_nothing_else_is() {
-    let alone = |text: &str| Selector::compile(text).unwrap().takes(&Candidate::new([], |_| true)).is_some();
-    for filter in ["[? pg_role == `primary` ]", "[?a && !b]", "[? length(keys(@)) > `2` ]"] {
+fn a_filter_by_named_variables_is_asked_of_each_member_alone_and_nothing_else_is() {
+    let alone = |text: &str| Selector::compile(text).unwrap().takes(|_| None).is_some();
+    for filter in ["[? pg_role == `primary` ]", "[?a && !b]", "[]"] {
         assert!(alone(filter), "{filter}");
     }
     for other in [
-        "[]",
+        "[? length(keys(@)) > `2` ]",
+        "[? starts_with(a, 'x') ]",
+        "a[]",
+        "[].a",
         "[0:1]",
         "[?a][0:1]",
         "[?a] | [0:1]",
@@ -175,4 +180,16 @@ fn a_text_that_was_compiled_before_is_the_same_selector_and_errors_are_told_each
             usize::from((1..4).contains(&(n % 300)))
         );
     }
+}
+
+#[test]
+fn an_answer_is_that_of_the_variables_and_not_of_whoever_was_asked_before() {
+    let selector = Selector::compile("[? n == `1` || m ]").unwrap();
+    let takes = |vars: Value| selector.takes(|name| vars.get(name)).unwrap().unwrap();
+    for _ in 0..2 {
+        assert!(takes(json!({"n": 1})) && takes(json!({"n": 2, "m": "yes"})) && takes(json!({"m": [1]})));
+        assert!(!takes(json!({"n": 2})) && !takes(json!({"m": []})) && !takes(json!({"n": "1"})));
+        assert!(!takes(json!({})) && !takes(json!({"n": null})), "nothing is not one");
+    }
+    assert!((0..1000).all(|n| takes(json!({"n": n})) == (n == 1)), "more than are remembered");
 }

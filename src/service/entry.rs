@@ -64,19 +64,19 @@ pub(super) struct Entry<'a> {
 
 impl Entry<'_> {
     pub(super) fn dialect(&mut self) -> Option<Dialect> {
-        let has = |keys: &[&'static str]| -> Vec<&'static str> {
-            keys.iter().copied().filter(|known| self.map.keys().any(|k| k == known)).collect()
-        };
-        let (one, two) = (has(&V1_ONLY), has(&V2_ONLY));
-        if let (Some(a), Some(b)) = (one.first(), two.first()) {
-            let what = format!("mixes two dialects: '{}' and '{}'", one.join("', '"), two.join("', '"));
+        let map = self.map;
+        let has = |keys: &'static [&'static str]| keys.iter().copied().filter(|key| map.contains_key(*key));
+        let (one, two) = (has(&V1_ONLY).next(), has(&V2_ONLY).next());
+        if let (Some(a), Some(b)) = (one, two) {
+            let all = |keys| has(keys).collect::<Vec<_>>().join("', '");
+            let what = format!("mixes two dialects: '{}' and '{}'", all(&V1_ONLY), all(&V2_ONLY));
             let hint = format!(
                 "write the whole entry with src_port … (v1.5) or with port … (today's); '{a}' and '{b}' never stand together"
             );
             self.errors.push(Error::new(&self.place, what).hint(hint).kind(Kind::MixedDialects));
             return None;
         }
-        let dialect = if two.is_empty() { Dialect::V1 } else { Dialect::V2 };
+        let dialect = if two.is_none() { Dialect::V1 } else { Dialect::V2 };
         let known = if dialect == Dialect::V1 { &V1_KEYS[..] } else { &V2_KEYS[..] };
         unknown(&mut self.errors, &self.place, self.map, known);
         Some(dialect)

@@ -115,6 +115,7 @@ fn plan(sys: &FakeSystem) -> Plan {
         action: Action::Reload,
         reason: String::new(),
         hash: "new".into(),
+        whole: None,
         candidate: BTreeMap::from([
             (CFG.into(), b"global new\n".to_vec().into()),
             (FOREIGN.into(), b"listen foreign\n".to_vec().into()),

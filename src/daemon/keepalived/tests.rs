@@ -11,6 +11,7 @@ pub(super) fn plan(action: Action) -> Plan {
         commands: Vec::new(),
         hands: Vec::new(),
         hash: String::new(),
+        whole: None,
         candidate: std::collections::BTreeMap::new(),
         new_binds: Vec::new(),
         nonlocal_binds: false,

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
 use super::{Layout, Templates};
+use crate::parallel::computed;
 use crate::plan::InstalledFile;
 use crate::resolve::ResolvedService;
 
@@ -21,9 +22,26 @@ struct Print {
     content: Digest,
 }
 
-/// The files that were rendered, by name.
+/// What was read of all files together: of every line of them, which takes longer than to see that none has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whole {
+    /// The program, and the files' paths and contents.
+    from: Digest,
+    /// The name of the configuration, which covers what needs a reload.
+    pub(super) hash: String,
+    /// Lines that say a server.
+    pub(super) servers: usize,
+}
+
+/// The files that were rendered, by name, and all that HAProxy loads of ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Known(BTreeMap<String, Print>);
+pub struct Known {
+    files: BTreeMap<String, Print>,
+    whole: Option<Whole>,
+}
+
+/// The first word of the line of all files; no digest.
+const WHOLE: &str = "all ";
 
 impl Known {
     /// Reads what `text` wrote. Lines that it did not write are left out: what they would say is rendered again.
@@ -35,24 +53,42 @@ impl Known {
             let (content, name) = rest.split_once(' ')?;
             Some((name.to_owned(), Print { from: digest(from)?, content: digest(content)? }))
         };
-        Self(text.lines().filter_map(line).collect())
+        let whole = |l: &str| {
+            let (from, rest) = l.strip_prefix(WHOLE)?.split_once(' ')?;
+            let (servers, hash) = rest.split_once(' ')?;
+            let is_hash = hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit());
+            let (from, servers) = (digest(from)?, servers.parse().ok()?);
+            is_hash.then(|| Whole { from, hash: hash.to_owned(), servers })
+        };
+        Self { files: text.lines().filter_map(line).collect(), whole: text.lines().find_map(whole) }
     }
 
     #[must_use]
     pub fn text(&self) -> String {
         let line = |(name, p): (&String, &Print)| format!("{:032x} {:032x} {name}\n", p.from, p.content);
-        self.0.iter().map(line).collect()
+        let whole = |w: &Whole| format!("{WHOLE}{:032x} {} {}\n", w.from, w.servers, w.hash);
+        self.whole.iter().map(whole).chain(self.files.iter().map(line)).collect()
     }
 
     /// Notes what a service's file holds.
     pub fn note(&mut self, templates: &Templates, s: &ResolvedService, content: &[u8]) {
         let print = Print { from: from(templates, s), content: digest(content) };
-        self.0.insert(name(s), print);
+        self.files.insert(name(s), print);
+    }
+
+    /// Notes what was read of all files.
+    pub fn note_whole(&mut self, whole: Option<&Whole>) {
+        self.whole = whole.cloned();
+    }
+
+    /// What was read of these files, if they are those.
+    pub(super) fn whole(&self, files: &[(&Path, &[u8])]) -> Option<&Whole> {
+        self.whole.as_ref().filter(|w| w.from == from_files(files))
     }
 
     /// Forgets files that are not there.
     pub fn retain(&mut self, is_there: impl Fn(&str) -> bool) {
-        self.0.retain(|name, _| is_there(name));
+        self.files.retain(|name, _| is_there(name));
     }
 }
 
@@ -78,9 +114,21 @@ impl<'a> Earlier<'a> {
     /// What a service's file holds, where that is what it would be rendered to.
     pub(super) fn content(&self, templates: &Templates, s: &ResolvedService) -> Option<&'a str> {
         let name = name(s);
-        let (print, there) = (self.known.0.get(&name)?, *self.files.get(name.as_str())?);
+        let (print, there) = (self.known.files.get(&name)?, *self.files.get(name.as_str())?);
         let same = print.from == from(templates, s) && print.content == digest(there);
         std::str::from_utf8(there).ok().filter(|_| same)
+    }
+}
+
+impl Whole {
+    pub(super) fn new(files: &[(&Path, &[u8])], hash: String, servers: usize) -> Self {
+        Self { from: from_files(files), hash, servers }
+    }
+
+    /// What the running HAProxy calls the configuration.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("pgsvc-{}", self.hash)
     }
 }
 
@@ -99,6 +147,16 @@ pub fn file_of(layout: &Layout, s: &ResolvedService) -> PathBuf {
 fn from(templates: &Templates, s: &ResolvedService) -> Digest {
     let mut all = Bytes(Vec::with_capacity(2048));
     (env!("PGSVC_BUILD"), templates.digest(), s).hash(&mut all);
+    digest(&all.0)
+}
+
+/// All that the reading of files depends on.
+fn from_files(files: &[(&Path, &[u8])]) -> Digest {
+    let mut all = Bytes(Vec::with_capacity(files.len().saturating_mul(80)));
+    env!("PGSVC_BUILD").hash(&mut all);
+    for ((path, _), content) in files.iter().zip(computed(files, |(_, content)| digest(content))) {
+        (path.as_os_str().as_encoded_bytes(), content).hash(&mut all);
+    }
     digest(&all.0)
 }
 

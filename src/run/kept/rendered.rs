@@ -38,6 +38,7 @@ pub fn remember(node: &Node<'_>, templates: &Templates, ready: &Ready) -> Result
     }
     let there: BTreeSet<&str> = plan.candidate.keys().filter_map(|p| p.file_name()?.to_str()).collect();
     known.retain(|name| there.contains(name));
+    known.note_whole(plan.whole.as_ref());
     if known == installed.known {
         return Ok(());
     }

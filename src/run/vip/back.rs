@@ -50,6 +50,7 @@ pub fn back<'a>(node: &Node<'a>, changes: Vec<FileChange>) -> Result<(Keepalived
         commands: Vec::new(),
         hands: Vec::new(),
         hash,
+        whole: None,
         candidate: if stays { files } else { Files::new() },
         new_binds: Vec::new(),
         nonlocal_binds: false,

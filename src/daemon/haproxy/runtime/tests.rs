@@ -147,6 +147,7 @@ impl Lab {
             action: Action::Runtime,
             reason: String::new(),
             hash: "h".into(),
+            whole: None,
             commands,
             hands: Vec::new(),
             candidate: BTreeMap::new(),

@@ -87,9 +87,33 @@ fn what_is_no_line_of_ours_is_left_out() {
     let (known, _) = left(&templates, &all);
     let text = known.text();
     let short = text.replacen(|c: char| c.is_ascii_hexdigit(), "", 1);
-    assert_eq!(Known::parse(&short).0.len(), 3);
+    assert_eq!(Known::parse(&short).files.len(), 3);
     assert_eq!(Known::parse(&format!("\nx\n{text}\u{0}{text}")).text(), text);
     let mut some = known.clone();
     some.retain(|name| name == "a-replica.cfg");
-    assert_eq!(some.0.len(), 1);
+    assert_eq!(some.files.len(), 1);
+}
+
+#[test]
+fn what_was_read_of_all_files_holds_for_those_files_alone() {
+    let (a, b, text) = (Path::new("/a.cfg"), Path::new("/b.cfg"), &b"server x"[..]);
+    let files = [(a, text), (b, text)];
+    let mut known = Known::default();
+    assert_eq!(known.whole(&files), None);
+    let whole = Whole::new(&files, "0123456789abcdef".into(), 2);
+    known.note_whole(Some(&whole));
+    for known in [Known::parse(&known.text()), known.clone()] {
+        assert_eq!(known.whole(&files), Some(&whole));
+        let others: [&[(&Path, &[u8])]; 5] = [
+            &[(a, text)],
+            &[(a, text), (b, b"server y")],
+            &[(b, text), (a, text)],
+            &[(a, text), (Path::new("/c.cfg"), text)],
+            &[(a, text), (b, text), (Path::new("/c.cfg"), b"")],
+        ];
+        assert!(others.iter().all(|files| known.whole(files).is_none()));
+    }
+    for wrong in [("all ", "al "), ("0123456789abcdef", "0123456789abcdeg"), (" 2 ", " x "), (" 2 ", " ")] {
+        assert_eq!(Known::parse(&known.text().replace(wrong.0, wrong.1)).whole, None, "{wrong:?}");
+    }
 }
