@@ -5,6 +5,7 @@ pub mod shape;
 mod vip;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -118,9 +119,9 @@ pub fn services_since(
         let content = match earlier.and_then(|e| e.content(templates, s)) {
             Some(there) => {
                 debug_assert_eq!(render().as_deref(), Ok(there), "{}", path.display());
-                Ok(there.to_owned())
+                Ok(there.into())
             }
-            None => render(),
+            None => render().map(Arc::from),
         };
         let rendered = content.and_then(|content| checked(file(path, content, Some(s.cluster.clone()))));
         if let Some(f) = errors.take(rendered) {
@@ -184,7 +185,7 @@ pub(super) fn checked(file: RenderedFile) -> Result<RenderedFile, Error> {
         .hint(format!("keep the first line of the built-in template, which begins '{MARK}'")))
 }
 
-fn file(path: PathBuf, content: String, cluster: Option<String>) -> RenderedFile {
+fn file(path: PathBuf, content: impl Into<Arc<str>>, cluster: Option<String>) -> RenderedFile {
     RenderedFile {
         path,
         content: content.into(),

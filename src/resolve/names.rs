@@ -52,19 +52,21 @@ pub fn collisions(services: &[&ResolvedService]) -> Vec<(String, Error)> {
     let mut taken = Taken::default();
     let listeners: BTreeMap<&str, &ResolvedService> =
         services.iter().map(|s| (s.listener.as_str(), *s)).collect();
+    let distinct = listeners.len() == services.len();
     for s in services.iter().copied() {
         let mut errors = Errors::default();
         own_name(&mut errors, s, namesakes(&s.listener).filter_map(|n| listeners.get(n).copied()));
         found.extend(errors.0.into_iter().map(|e| (s.cluster.clone(), e)));
-        let place = format!("service '{}' of {}", s.service, s.cluster);
-        if let Some(other) = names.insert(&s.listener, s) {
+        let place = || format!("service '{}' of {}", s.service, s.cluster);
+        let other = if distinct { None } else { names.insert(&s.listener, s) };
+        if let Some(other) = other {
             let what = format!(
                 "makes the listener '{}', and so does service '{}' of {}",
                 s.listener, other.service, other.cluster
             );
             found.push((
                 s.cluster.clone(),
-                Error::new(&place, what)
+                Error::new(place(), what)
                     .hint("rename one of the clusters or services")
                     .kind(Kind::ListenerName),
             ));
@@ -77,7 +79,7 @@ pub fn collisions(services: &[&ResolvedService]) -> Vec<(String, Error)> {
                 );
                 found.push((
                     s.cluster.clone(),
-                    Error::new(&place, what)
+                    Error::new(place(), what)
                         .hint(
                             "give each cluster on this load balancer ports, or an address (src_ip), of its own",
                         )
