@@ -19,7 +19,7 @@ use crate::render::haproxy::known::{Known, Whole};
 
 pub use binds::binds;
 pub use live::{Command, Hand, Live, LiveServer, What};
-pub use make::plan;
+pub use make::{managed, plan};
 
 /// What files hold, by path. Shared: of a thousand clusters it is all that a plan weighs.
 pub type Files = BTreeMap<PathBuf, Arc<[u8]>>;

@@ -51,7 +51,7 @@ pub fn plan(
         }
     }
     let way = way(installed, &managed, layout);
-    let named = ends.node || managed.contains_key(layout.conf_d.join("00-pgsvc.cfg").as_path());
+    let named = ends.node || managed.contains_key(layout.conf_d.join(haproxy::DESCRIPTION).as_path());
     let own = named.then(|| haproxy::description(templates, layout, &managed, &installed.known));
     let whole = own.and_then(|own| found.take(None, own)).map(|(description, whole)| {
         candidate.insert(description.path.clone(), description.bytes());
@@ -184,7 +184,7 @@ fn outcome(
 }
 
 /// Those that are ours.
-fn managed(candidate: &Files) -> Contents<'_> {
+pub fn managed(candidate: &Files) -> Contents<'_> {
     let ours = candidate.iter().filter(|(_, c)| haproxy::owner(c).is_some());
     ours.map(|(p, c)| (p.as_path(), &**c)).collect()
 }

@@ -23,6 +23,9 @@ pub use vip::{SERVICE as VIP_SERVICE, frontend as vip_frontend, socket as vip_so
 /// Files whose fixed parts are held at the same time: all of a thousand clusters would be as much as their files.
 const AT_ONCE: usize = 512;
 
+/// The file that says which configuration HAProxy has.
+pub const DESCRIPTION: &str = "00-pgsvc.cfg";
+
 /// The first words of every file that is ours.
 pub const MARK: &str = "# Managed by pgsvc: ";
 
@@ -142,19 +145,24 @@ pub fn description(
     managed: &Contents<'_>,
     known: &Known,
 ) -> Result<(RenderedFile, Whole), Error> {
-    let path = layout.conf_d.join("00-pgsvc.cfg");
-    let others: Vec<(&Path, &[u8])> =
-        managed.iter().map(|(p, c)| (*p, *c)).filter(|(p, _)| *p != path).collect();
+    let others = others(layout, managed);
     let whole = known.whole(&others).cloned().unwrap_or_else(|| read(&others));
-    debug_assert_eq!(whole, read(&others));
+    debug_assert_eq!((whole.name(), whole.servers), (read(&others).name(), read(&others).servers));
     let view = DescriptionView {
         description: whole.name(),
         server_state: layout.server_state.display().to_string(),
         // First checks are spread over this time: as short as possible at a start, longer than one per millisecond never.
         spread_ms: whole.servers.max(20),
     };
-    let content = templates.render("00-pgsvc.cfg", &view)?;
-    Ok((checked(file(path, content, None))?, whole))
+    let content = templates.render(DESCRIPTION, &view)?;
+    Ok((checked(file(layout.conf_d.join(DESCRIPTION), content, None))?, whole))
+}
+
+/// The files that the name of the configuration is made of: ours, but for the one that says it.
+#[must_use]
+pub fn others<'a>(layout: &Layout, managed: &Contents<'a>) -> Vec<(&'a Path, &'a [u8])> {
+    let own = layout.conf_d.join(DESCRIPTION);
+    managed.iter().map(|(path, content)| (*path, *content)).filter(|(path, _)| *path != own).collect()
 }
 
 /// Reads all files.
@@ -166,7 +174,7 @@ fn read(others: &[(&Path, &[u8])]) -> Whole {
             servers = servers.saturating_add(file.server_lines);
         }
     }
-    Whole::new(others, hash.short(), servers)
+    Whole::new(hash.short(), servers)
 }
 
 /// An operator's template may say anything but whose file it is.

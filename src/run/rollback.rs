@@ -10,7 +10,7 @@ use crate::daemon::haproxy::Haproxy;
 use crate::daemon::own_unit;
 use crate::error::{Error, Errors};
 use crate::plan::{Action, FileChange, Files, Installed, Plan, binds};
-use crate::render::haproxy::owner;
+use crate::render::haproxy::{DESCRIPTION, owner};
 use crate::report::Report;
 use crate::request::Model;
 use crate::settings::VerifyMode;
@@ -111,7 +111,7 @@ fn plan(node: &Node<'_>, changes: Vec<FileChange>, installed: &Installed) -> Res
         }
     }
     let ours = candidate.get(&node.paths.config).is_some_and(|c| owner(c).is_some());
-    let hash = candidate.get(&node.paths.conf_d.join("00-pgsvc.cfg")).and_then(|c| description(c));
+    let hash = candidate.get(&node.paths.conf_d.join(DESCRIPTION)).and_then(|c| description(c));
     let Some(hash) = hash.filter(|_| ours) else { return Err(strange(node)) };
     let after: BTreeSet<SocketAddr> = candidate.values().flat_map(|c| binds(c)).collect();
     Ok(Plan {

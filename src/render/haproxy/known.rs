@@ -25,8 +25,8 @@ struct Print {
 /// What was read of all files together: of every line of them, which takes longer than to see that none has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Whole {
-    /// The program, and the files' paths and contents.
-    from: Digest,
+    /// The program, and the files' paths and contents, where they are looked at already.
+    from: Option<Digest>,
     /// The name of the configuration, which covers what needs a reload.
     pub(super) hash: String,
     /// Lines that say a server.
@@ -58,7 +58,7 @@ impl Known {
             let (servers, hash) = rest.split_once(' ')?;
             let is_hash = hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit());
             let (from, servers) = (digest(from)?, servers.parse().ok()?);
-            is_hash.then(|| Whole { from, hash: hash.to_owned(), servers })
+            is_hash.then(|| Whole { from: Some(from), hash: hash.to_owned(), servers })
         };
         Self { files: text.lines().filter_map(line).collect(), whole: text.lines().find_map(whole) }
     }
@@ -66,8 +66,8 @@ impl Known {
     #[must_use]
     pub fn text(&self) -> String {
         let line = |(name, p): (&String, &Print)| format!("{:032x} {:032x} {name}\n", p.from, p.content);
-        let whole = |w: &Whole| format!("{WHOLE}{:032x} {} {}\n", w.from, w.servers, w.hash);
-        self.whole.iter().map(whole).chain(self.files.iter().map(line)).collect()
+        let whole = |w: &Whole| Some(format!("{WHOLE}{:032x} {} {}\n", w.from?, w.servers, w.hash));
+        self.whole.iter().filter_map(whole).chain(self.files.iter().map(line)).collect()
     }
 
     /// Notes what a service's file holds.
@@ -77,13 +77,14 @@ impl Known {
     }
 
     /// Notes what was read of all files.
-    pub fn note_whole(&mut self, whole: Option<&Whole>) {
-        self.whole = whole.cloned();
+    pub fn note_whole(&mut self, whole: &Whole, files: &[(&Path, &[u8])]) {
+        let from = whole.from.unwrap_or_else(|| from_files(files));
+        self.whole = Some(Whole { from: Some(from), ..whole.clone() });
     }
 
     /// What was read of these files, if they are those.
     pub(super) fn whole(&self, files: &[(&Path, &[u8])]) -> Option<&Whole> {
-        self.whole.as_ref().filter(|w| w.from == from_files(files))
+        self.whole.as_ref().filter(|w| w.from == Some(from_files(files)))
     }
 
     /// Forgets files that are not there.
@@ -121,8 +122,8 @@ impl<'a> Earlier<'a> {
 }
 
 impl Whole {
-    pub(super) fn new(files: &[(&Path, &[u8])], hash: String, servers: usize) -> Self {
-        Self { from: from_files(files), hash, servers }
+    pub(super) fn new(hash: String, servers: usize) -> Self {
+        Self { from: None, hash, servers }
     }
 
     /// What the running HAProxy calls the configuration.

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 
 use super::failed;
 use crate::error::Error;
+use crate::plan::managed;
 use crate::render::Templates;
 use crate::render::haproxy::known::{Known, file_of};
+use crate::render::haproxy::others;
 use crate::run::Node;
 use crate::run::ready::Ready;
 use crate::transaction::real_directory;
@@ -38,7 +40,9 @@ pub fn remember(node: &Node<'_>, templates: &Templates, ready: &Ready) -> Result
     }
     let there: BTreeSet<&str> = plan.candidate.keys().filter_map(|p| p.file_name()?.to_str()).collect();
     known.retain(|name| there.contains(name));
-    known.note_whole(plan.whole.as_ref());
+    if let Some(whole) = &plan.whole {
+        known.note_whole(whole, &others(&layout, &managed(&plan.candidate)));
+    }
     if known == installed.known {
         return Ok(());
     }

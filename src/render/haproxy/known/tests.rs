@@ -100,8 +100,8 @@ fn what_was_read_of_all_files_holds_for_those_files_alone() {
     let files = [(a, text), (b, text)];
     let mut known = Known::default();
     assert_eq!(known.whole(&files), None);
-    let whole = Whole::new(&files, "0123456789abcdef".into(), 2);
-    known.note_whole(Some(&whole));
+    known.note_whole(&Whole::new("0123456789abcdef".into(), 2), &files);
+    let whole = known.whole.clone().unwrap();
     for known in [Known::parse(&known.text()), known.clone()] {
         assert_eq!(known.whole(&files), Some(&whole));
         let others: [&[(&Path, &[u8])]; 5] = [
