@@ -225,6 +225,12 @@ impl From<Obstacles> for Errors {
     }
 }
 
+impl From<Error> for Obstacles {
+    fn from(error: Error) -> Self {
+        Errors::from(error).into()
+    }
+}
+
 impl From<Errors> for Obstacles {
     fn from(node: Errors) -> Self {
         Self { node, clusters: BTreeMap::new() }

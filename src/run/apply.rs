@@ -2,7 +2,7 @@
 
 mod joint;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::outcome::{self, served, summary, worse};
@@ -10,13 +10,13 @@ use super::ready::{Ready, cluster_of, ready};
 use super::{Node, begin, dry, kept, ports, queue, read, seed, sessions, vip};
 use crate::daemon::haproxy::{self, Haproxy};
 use crate::daemon::keepalived;
-use crate::error::{Error, Errors};
+use crate::error::Errors;
 use crate::plan::{Action, Installed, Plan};
 use crate::render::Templates;
 use crate::report::Report;
 use crate::request::{Model, State};
 use crate::settings::VerifyMode;
-use crate::transaction::{Daemon, Failure, Proof, Recovered, Serving, Transaction};
+use crate::transaction::{Daemon, Failure, Proof, Recovered, Transaction};
 use crate::verify::judge::PortResult;
 
 /// The daemon's name as a message has it.
@@ -71,18 +71,34 @@ fn looks(node: &Node<'_>, model: &Model) -> bool {
 fn check(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Errors> {
     let templates = node.templates(model)?;
     let (installed, haproxy) = found(node, report)?;
+    let refuses = |daemon: &dyn Daemon, plan: &Plan| dry::refuses(node, daemon, plan);
+    let (all, vips) = vip::ready(node, model.clone(), &templates, &refuses, report)?;
+    let count = all.clusters.len();
     let daemon = daemon(haproxy.as_ref());
-    let ready = ready(node, model.clone(), installed, &templates, report)?;
+    let ready = ready(node, all, installed, &templates, report)?;
     if looks(node, model) {
         ports::login(node, &model.options)?;
     }
-    let ready = ready.checked(node, &templates, report, &|plan| dry::refuses(node, daemon, plan))?;
+    let ready = ready.checked(node, &templates, report, &|plan| refuses(daemon, plan))?;
     let Ready { model, mut plan, .. } = ready;
     report.msg = summary(&plan, HAPROXY, true);
     // Nothing is installed, so nobody needs it any more: of a thousand clusters it is as large as all their files.
     plan.candidate.clear();
     report.will(plan);
-    vip::check(node, &model, &templates, report)
+    let vips = again(node, &model, count, vips, &templates)?;
+    vip::check(vips.as_ref(), report);
+    Ok(())
+}
+
+/// Keepalived's part, planned anew where clusters were left out since.
+fn again<'a>(
+    node: &Node<'a>,
+    model: &Model,
+    count: usize,
+    vips: Option<vip::Part<'a>>,
+    templates: &Templates,
+) -> Result<Option<vip::Part<'a>>, Errors> {
+    if model.clusters.len() == count { Ok(vips) } else { Ok(vip::part(node, model, templates)?) }
 }
 
 /// What is installed, and the HAProxy that runs it: systemd is asked once for both.
@@ -98,7 +114,7 @@ fn found<'a>(node: &'a Node<'a>, report: &mut Report) -> Result<(Installed, Opti
 }
 
 fn daemon<'h>(haproxy: Option<&'h Haproxy<'_>>) -> &'h dyn Daemon {
-    haproxy.map_or(&NoDaemon, |h| h)
+    haproxy.map_or(&dry::NoDaemon, |h| h)
 }
 
 fn install(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Errors> {
@@ -110,11 +126,15 @@ fn install(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Er
         report.warnings.push(format!("an unfinished run was undone first ({} files)", files.len()));
     }
     if model.state == State::Present {
-        let good = haproxys(node, model, &templates, &tx, done_for_us, report)?;
-        return vip::install(node, &good, &templates, &tx, report);
+        let refuses = |daemon: &dyn Daemon, plan: &Plan| tx.refuses(daemon, plan);
+        let (all, vips) = vip::ready(node, model.clone(), &templates, &refuses, report)?;
+        let good = haproxys(node, &all, &templates, &tx, done_for_us, report)?;
+        let vips = again(node, &good, all.clusters.len(), vips, &templates)?;
+        return vip::install(node, &good, vips, &tx, report);
     }
     // An address goes before what it leads to.
-    vip::install(node, model, &templates, &tx, report)?;
+    let vips = vip::part(node, model, &templates)?;
+    vip::install(node, model, vips, &tx, report)?;
     let told = (report.changed, std::mem::take(&mut report.changes), std::mem::take(&mut report.msg));
     let done = haproxys(node, model, &templates, &tx, done_for_us, report);
     if told.0 {
@@ -279,25 +299,4 @@ fn refused(node: &Node<'_>, model: &Model, failure: Failure, report: &mut Report
     kept::journal(node, model, "failed");
     errors.take(kept::discard(node));
     Err(errors)
-}
-
-/// Another root: nothing runs there.
-pub(super) struct NoDaemon;
-
-impl Daemon for NoDaemon {
-    fn check(&self, _: &Path) -> Result<(), Error> {
-        Ok(())
-    }
-    fn precheck(&self, _: &Plan) -> Result<(), Errors> {
-        Ok(())
-    }
-    fn serving(&self) -> Result<Serving, Error> {
-        Ok(Serving::default())
-    }
-    fn activate(&self, _: &Plan) -> Result<Proof, Error> {
-        Ok(Proof::default())
-    }
-    fn revert(&self, _: &Plan, _: &Serving) -> Result<(), Error> {
-        Ok(())
-    }
 }

@@ -7,7 +7,7 @@ use super::Node;
 use crate::error::{Error, Errors};
 use crate::host::{Kind, System};
 use crate::plan::Plan;
-use crate::transaction::Daemon;
+use crate::transaction::{Daemon, Proof, Serving};
 
 /// Names that are tried before giving up.
 const TRIES: u128 = 16;
@@ -84,6 +84,27 @@ fn look(sys: &dyn System, path: &Path) -> Result<Option<crate::host::Stat>, Erro
 fn failed(verb: &str, path: &Path, e: &std::io::Error) -> Error {
     Error::new(path.display().to_string(), format!("cannot {verb} it: {e}"))
         .hint("the candidate is checked there; TMPDIR names another place")
+}
+
+/// Another root: nothing runs there.
+pub(super) struct NoDaemon;
+
+impl Daemon for NoDaemon {
+    fn check(&self, _: &Path) -> Result<(), Error> {
+        Ok(())
+    }
+    fn precheck(&self, _: &Plan) -> Result<(), Errors> {
+        Ok(())
+    }
+    fn serving(&self) -> Result<Serving, Error> {
+        Ok(Serving::default())
+    }
+    fn activate(&self, _: &Plan) -> Result<Proof, Error> {
+        Ok(Proof::default())
+    }
+    fn revert(&self, _: &Plan, _: &Serving) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

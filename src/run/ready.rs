@@ -58,7 +58,7 @@ fn planned(
 ///
 /// # Errors
 /// All that was found, where it is the node's matter or no cluster would be left.
-fn leave_out(model: &mut Model, found: Obstacles, report: &mut Report) -> Result<(), Errors> {
+pub(super) fn leave_out(model: &mut Model, found: Obstacles, report: &mut Report) -> Result<(), Errors> {
     let named = |name: &String| found.clusters.contains_key(name);
     let (some, all) = (model.clusters.keys().any(named), model.clusters.keys().all(named));
     if !found.node.is_empty() || !some || all {
@@ -70,7 +70,10 @@ fn leave_out(model: &mut Model, found: Obstacles, report: &mut Report) -> Result
         let place = format!("cluster '{name}'");
         let says = [place.clone(), format!("/{name}-"), format!(" of {name}")];
         let within = |e: Error| if says.iter().any(|s| e.place.contains(s)) { e } else { e.within(&place) };
-        report.fail(errors.0.into_iter().map(within));
+        let errors = Errors(errors.0.into_iter().map(within).collect());
+        report.fail(errors.0.clone());
+        // Such a run is not one with others, which would ask for the whole of it again.
+        model.failed.insert(name, errors);
     }
     Ok(())
 }

@@ -3,27 +3,27 @@
 
 mod back;
 mod look;
+mod part;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Node, outcome, read, unit_file};
+use super::{Node, outcome, unit_file};
 use crate::daemon::interfaces::interface_of;
-use crate::daemon::keepalived::{self, Keepalived, Paths};
+use crate::daemon::keepalived::{self, Paths};
 use crate::error::{Error, Errors};
-use crate::plan::keepalived::{Installed, Running, Wanted, plan};
-use crate::plan::{Action, Obstacles, Plan, RenderedFile};
+use crate::plan::keepalived::{Installed, Wanted, plan};
+use crate::plan::{Obstacles, Plan, RenderedFile};
 use crate::render::Templates;
-use crate::render::haproxy::MARK;
 use crate::render::keepalived::{self as render, Interfaces};
 use crate::report::Report;
 use crate::request::{Model, State};
-use crate::transaction::{Daemon, Failure, Transaction, real_directory};
-use crate::verify::vip as kernel;
+use crate::transaction::{Daemon, Failure, Transaction};
 use crate::vip::{Duty, Net};
 
 pub use back::{back, is_ours};
 pub use look::look;
+use part::daemon;
+pub use part::{Part, part, ready};
 
 /// IPVS's table follows keepalived's start by moments.
 const TABLE: Duration = Duration::from_secs(5);
@@ -87,55 +87,6 @@ fn interfaces(node: &Node<'_>, duty: &Duty) -> Result<(String, String), Error> {
     Ok((own, gateway))
 }
 
-/// What is to be done about keepalived.
-struct Part<'a> {
-    daemon: Keepalived<'a>,
-    /// As it was before anything is done.
-    running: Option<keepalived::Running>,
-    plan: Plan,
-}
-
-/// Plans keepalived's part; `None` where neither the request nor the node has any.
-fn part<'a>(node: &Node<'a>, model: &Model, templates: &Templates) -> Result<Option<Part<'a>>, Errors> {
-    let paths = Paths::default();
-    let clusters = if model.state == State::Present { files(node, model, templates)? } else { Vec::new() };
-    let mut installed = Installed::default();
-    for path in paths.list(node.sys)? {
-        if let Some(file) = read::file(node, &path)? {
-            installed.files.insert(path, file);
-        }
-    }
-    let ours = |(p, f): (&PathBuf, &crate::plan::InstalledFile)| {
-        *p != paths.own && f.content.starts_with(MARK.as_bytes())
-    };
-    if clusters.is_empty() && !installed.files.iter().any(ours) {
-        return Ok(None);
-    }
-    for dir in paths.conf_d.ancestors().take(2).chain(paths.dropin.ancestors().skip(1).take(2)) {
-        real_directory(node.sys, dir)?;
-    }
-    let daemon = Keepalived::detect(node.sys, paths.clone());
-    let mut running = None;
-    if !node.rooted {
-        free(node, model, &installed, &paths)?;
-        installed.idle_units = daemon.has_idle_units();
-        running = daemon.running()?;
-        installed.running = running.as_ref().map(|r| Running {
-            serves: !r.instances.is_empty() || !r.reads_ours && !r.children.is_empty(),
-            hash: r.hash.clone(),
-            reads_ours: r.reads_ours,
-        });
-    }
-    let wanted = wanted(node, model, templates, clusters, &installed)?;
-    let mut plan = plan(&wanted, &installed, &paths)?;
-    if node.rooted {
-        plan.action = Action::Nothing;
-        plan.reason = "files only: nothing runs in another root".into();
-    }
-    consent(model, &plan, &installed)?;
-    Ok(Some(Part { daemon, running, plan }))
-}
-
 /// The clusters' files with the node's own.
 fn wanted(
     node: &Node<'_>,
@@ -177,51 +128,11 @@ pub fn rendered(
     Ok(plan.changes.into_iter().filter_map(|c| c.after).collect())
 }
 
-/// An address that somebody else put on this node already: two who carry it make two holders.
-fn free(node: &Node<'_>, model: &Model, installed: &Installed, paths: &Paths) -> Result<(), Errors> {
-    let mut errors = Errors::default();
-    for d in duties(model)
-        .filter(|d| d.holder.is_some() && !installed.files.contains_key(&paths.cluster(&d.cluster)))
-    {
-        if kernel::holds(node.sys, d.vip.address).unwrap_or(false) {
-            let what =
-                format!("vip_address {} is on this node already, put there by somebody else", d.vip.address);
-            errors.push(
-                Error::new(format!("cluster '{}'", d.cluster), what)
-                    .hint("stop who carries it (vip-manager? systemctl status), or set vip_mode: none"),
-            );
-        }
-    }
-    errors.finish(())
-}
-
-/// A restart lets go of every address for a moment: where somebody is served already it needs consent.
-fn consent(model: &Model, plan: &Plan, installed: &Installed) -> Result<(), Error> {
-    let serves = installed.running.as_ref().is_some_and(|r| r.serves);
-    if plan.action != Action::Restart || !serves || model.options.allow_restart {
-        return Ok(());
-    }
-    let what = format!("a restart is needed, which lets go of every address for a moment: {}", plan.reason);
-    Err(Error::new("keepalived", what)
-        .hint("choose the moment and pass --allow-restart (allow_restart: true)"))
-}
-
 /// Check mode: what an apply would do.
-///
-/// # Errors
-/// What an apply would be refused for.
-pub fn check(
-    node: &Node<'_>,
-    model: &Model,
-    templates: &Templates,
-    report: &mut Report,
-) -> Result<(), Errors> {
-    let Some(part) = part(node, model, templates)? else { return Ok(()) };
-    if !part.plan.is_empty() && node.sys.find("keepalived").is_some() {
-        super::dry::refuses(node, &part.daemon, &part.plan)?;
+pub fn check(part: Option<&Part<'_>>, report: &mut Report) {
+    if let Some(part) = part {
+        told(report, &part.plan, true);
     }
-    told(report, &part.plan, true);
-    Ok(())
 }
 
 /// Whether an apply would change anything of keepalived's.
@@ -239,31 +150,23 @@ pub fn would_change(node: &Node<'_>, model: &Model, templates: &Templates) -> Re
 pub fn install(
     node: &Node<'_>,
     model: &Model,
-    templates: &Templates,
+    part: Option<Part<'_>>,
     tx: &Transaction<'_>,
     report: &mut Report,
 ) -> Result<(), Errors> {
-    let Some(Part { daemon, running, plan }) = part(node, model, templates)? else { return Ok(()) };
-    let changes = !plan.is_empty() || plan.daemon_reload;
-    if changes {
-        put(node, &daemon, &plan, tx, report)?;
+    let Some(part) = part else { return Ok(()) };
+    // Its processes are asked by a signal: where nothing was done to the node, they have said it already.
+    let known = !part.changes() && !report.changed;
+    if part.changes() {
+        put(daemon(node, &part.daemon), &part.plan, tx, report)?;
     }
     if model.state == State::Present {
-        // Its processes are asked by a signal: where nothing was done to them, they have said it already.
-        let said = (!changes).then_some(running.as_ref());
-        look(node, model, said, report, TABLE);
+        look(node, model, known.then_some(part.running.as_ref()), report, TABLE);
     }
     Ok(())
 }
 
-fn put(
-    node: &Node<'_>,
-    daemon: &Keepalived<'_>,
-    plan: &Plan,
-    tx: &Transaction<'_>,
-    report: &mut Report,
-) -> Result<(), Errors> {
-    let daemon: &dyn Daemon = if node.rooted { &super::apply::NoDaemon } else { daemon };
+fn put(daemon: &dyn Daemon, plan: &Plan, tx: &Transaction<'_>, report: &mut Report) -> Result<(), Errors> {
     match tx.install(daemon, plan) {
         Ok(put) => {
             told(report, plan, false);

@@ -25,7 +25,7 @@ struct Print {
 /// What was read of all files together: of every line of them, which takes longer than to see that none has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Whole {
-    /// The program, and the files' paths and contents, where they are looked at already.
+    /// The program, the files' paths and contents, and what was read: where the files are looked at already.
     from: Option<Digest>,
     /// The name of the configuration, which covers what needs a reload.
     pub(super) hash: String,
@@ -76,15 +76,15 @@ impl Known {
         self.files.insert(name(s), print);
     }
 
-    /// Notes what was read of all files.
-    pub fn note_whole(&mut self, whole: &Whole, files: &[(&Path, &[u8])]) {
-        let from = whole.from.unwrap_or_else(|| from_files(files));
-        self.whole = Some(Whole { from: Some(from), ..whole.clone() });
+    /// Notes what was read of all files; `None`: there are none of ours.
+    pub fn note_whole(&mut self, whole: Option<&Whole>, files: &[(&Path, &[u8])]) {
+        let noted = |w: &Whole| Whole { from: Some(w.from.unwrap_or_else(|| w.print(files))), ..w.clone() };
+        self.whole = whole.map(noted);
     }
 
     /// What was read of these files, if they are those.
     pub(super) fn whole(&self, files: &[(&Path, &[u8])]) -> Option<&Whole> {
-        self.whole.as_ref().filter(|w| w.from == Some(from_files(files)))
+        self.whole.as_ref().filter(|w| w.from == Some(w.print(files)))
     }
 
     /// Forgets files that are not there.
@@ -126,6 +126,16 @@ impl Whole {
         Self { from: None, hash, servers }
     }
 
+    /// All that the reading of files depends on, and what it came to.
+    fn print(&self, files: &[(&Path, &[u8])]) -> Digest {
+        let mut all = Bytes(Vec::with_capacity(files.len().saturating_mul(80)));
+        (env!("PGSVC_BUILD"), &self.hash, self.servers).hash(&mut all);
+        for ((path, _), content) in files.iter().zip(computed(files, |(_, content)| digest(content))) {
+            (path.as_os_str().as_encoded_bytes(), content).hash(&mut all);
+        }
+        digest(&all.0)
+    }
+
     /// What the running HAProxy calls the configuration.
     #[must_use]
     pub fn name(&self) -> String {
@@ -148,16 +158,6 @@ pub fn file_of(layout: &Layout, s: &ResolvedService) -> PathBuf {
 fn from(templates: &Templates, s: &ResolvedService) -> Digest {
     let mut all = Bytes(Vec::with_capacity(2048));
     (env!("PGSVC_BUILD"), templates.digest(), s).hash(&mut all);
-    digest(&all.0)
-}
-
-/// All that the reading of files depends on.
-fn from_files(files: &[(&Path, &[u8])]) -> Digest {
-    let mut all = Bytes(Vec::with_capacity(files.len().saturating_mul(80)));
-    env!("PGSVC_BUILD").hash(&mut all);
-    for ((path, _), content) in files.iter().zip(computed(files, |(_, content)| digest(content))) {
-        (path.as_os_str().as_encoded_bytes(), content).hash(&mut all);
-    }
     digest(&all.0)
 }
 

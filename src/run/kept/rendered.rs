@@ -40,9 +40,7 @@ pub fn remember(node: &Node<'_>, templates: &Templates, ready: &Ready) -> Result
     }
     let there: BTreeSet<&str> = plan.candidate.keys().filter_map(|p| p.file_name()?.to_str()).collect();
     known.retain(|name| there.contains(name));
-    if let Some(whole) = &plan.whole {
-        known.note_whole(whole, &others(&layout, &managed(&plan.candidate)));
-    }
+    known.note_whole(plan.whole.as_ref(), &others(&layout, &managed(&plan.candidate)));
     if known == installed.known {
         return Ok(());
     }

@@ -100,7 +100,7 @@ fn what_was_read_of_all_files_holds_for_those_files_alone() {
     let files = [(a, text), (b, text)];
     let mut known = Known::default();
     assert_eq!(known.whole(&files), None);
-    known.note_whole(&Whole::new("0123456789abcdef".into(), 2), &files);
+    known.note_whole(Some(&Whole::new("0123456789abcdef".into(), 2)), &files);
     let whole = known.whole.clone().unwrap();
     for known in [Known::parse(&known.text()), known.clone()] {
         assert_eq!(known.whole(&files), Some(&whole));
@@ -112,6 +112,9 @@ fn what_was_read_of_all_files_holds_for_those_files_alone() {
             &[(a, text), (b, text), (Path::new("/c.cfg"), b"")],
         ];
         assert!(others.iter().all(|files| known.whole(files).is_none()));
+    }
+    for other in [("0123456789abcdef", "0123456789abcdee"), (" 2 ", " 3 ")] {
+        assert_eq!(Known::parse(&known.text().replace(other.0, other.1)).whole(&files), None, "{other:?}");
     }
     for wrong in [("all ", "al "), ("0123456789abcdef", "0123456789abcdeg"), (" 2 ", " x "), (" 2 ", " ")] {
         assert_eq!(Known::parse(&known.text().replace(wrong.0, wrong.1)).whole, None, "{wrong:?}");
