@@ -118,26 +118,13 @@ fn normalise(member: &mut Member, offline_query: bool) {
     vars.set("pg_role", member.role.as_str());
     vars.set("inventory_hostname", member.host.as_str());
     vars.set("instance", member.instance.as_str());
-    let booleans = [("pg_offline_query", offline_query), ("patroni_ssl_enabled", member.patroni_ssl)];
-    for (name, v) in booleans {
-        if vars.contains_key(name) {
-            vars.set(name, v);
-        }
-    }
-    let numbers = [
-        ("pg_port", Some(member.pg_port)),
-        ("pgbouncer_port", Some(member.pgbouncer_port)),
-        ("patroni_port", Some(member.patroni_port)),
-        ("pg_exporter_port", Some(member.pg_exporter_port)),
-        ("pg_weight", member.weight),
-    ];
-    for (name, v) in numbers {
-        match v {
-            _ if !vars.contains_key(name) => {}
-            Some(v) => vars.set(name, v),
-            None => vars.set(name, Value::Null),
-        }
-    }
+    vars.correct("pg_offline_query", offline_query);
+    vars.correct("patroni_ssl_enabled", member.patroni_ssl);
+    vars.correct("pg_port", member.pg_port);
+    vars.correct("pgbouncer_port", member.pgbouncer_port);
+    vars.correct("patroni_port", member.patroni_port);
+    vars.correct("pg_exporter_port", member.pg_exporter_port);
+    vars.correct("pg_weight", Value::from(member.weight));
 }
 
 struct Reader<'a> {

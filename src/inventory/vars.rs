@@ -77,6 +77,16 @@ impl Vars {
         }
     }
 
+    /// The same of a variable that is there; one that is not stays away.
+    pub fn correct<V: Into<Value>>(&mut self, name: &str, value: V)
+    where
+        Value: PartialEq<V>,
+    {
+        if self.contains_key(name) {
+            self.set(name, value);
+        }
+    }
+
     /// The same variable as somebody else's.
     pub fn share(&mut self, name: &Arc<str>, var: &Arc<Var>) {
         self.0.insert(Arc::clone(name), Arc::clone(var));

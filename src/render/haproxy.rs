@@ -147,7 +147,7 @@ pub fn description(
 ) -> Result<(RenderedFile, Whole), Error> {
     let others = others(layout, managed);
     let whole = known.whole(&others).cloned().unwrap_or_else(|| read(&others));
-    debug_assert_eq!((whole.name(), whole.servers), (read(&others).name(), read(&others).servers));
+    debug_assert!(whole.says(&read(&others)), "what is noted is not what the files say");
     let view = DescriptionView {
         description: whole.name(),
         server_state: layout.server_state.display().to_string(),
