@@ -25,9 +25,17 @@ api_with_tls() {
 restart_patroni() {
     local node
     for node in "${MEMBERS[@]}"; do on "$node" systemctl restart patroni </dev/null; done
-    true_within 30 patroni_leads
+    true_within 60 patroni_runs
 }
-patroni_leads() { patronictl_on node1 list 2>/dev/null | grep -q Leader; }
+# All members of it, one as the leader: where a replica is not back yet, others serve in its place, and rightly so.
+patroni_runs() {
+    local members
+    members=$(patronictl_on node1 list -f json 2>/dev/null) || return 1
+    python3 -c 'import json, sys
+members = json.loads(sys.argv[1])
+up = [m for m in members if m["State"] in ("running", "streaming")]
+sys.exit(len(up) != int(sys.argv[2]) or sum(m["Role"] == "Leader" for m in up) != 1)' "$members" "${#MEMBERS[@]}"
+}
 
 case_tls_checks() {
     leads node1
