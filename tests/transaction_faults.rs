@@ -76,9 +76,7 @@ fn every_fault(scene: Scene) {
         table.tries("clock", || tried(&case, n, Fault::Jump));
     }
     let counts = table.end(case.scene.name);
-    // An address goes before what it leads to: a fault in the second part finds the first one done.
-    let parts = if case.scene.name == "absent with its VIP" { counts.new + counts.healed } else { 0 };
-    assert!(counts.old > 0 && counts.old + parts > case.verbs.len(), "{counts:?}");
+    assert!(counts.old > case.verbs.len(), "{counts:?}");
     assert!(counts.new > 0 || case.scene.refused, "{counts:?}");
 }
 

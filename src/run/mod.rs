@@ -15,6 +15,7 @@ pub mod recover;
 pub mod rollback;
 pub mod seed;
 pub mod sessions;
+mod together;
 mod units;
 pub mod vip;
 pub mod watch;

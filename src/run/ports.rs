@@ -219,7 +219,11 @@ fn tally(results: &[PortResult]) -> String {
     let elsewhere = count(&PortResult::is_elsewhere);
     let unproven = count(&|r| r.status == Status::Unproven && !r.is_elsewhere());
     let empty = count(&|r| r.status == Status::Empty);
-    let of_all = |n: usize| if n == all { format!("{n} ports") } else { format!("{n} of {all} ports") };
+    let of_all = |n: usize| match (n == all, n) {
+        (true, 1) => "1 port".to_owned(),
+        (true, _) => format!("{n} ports"),
+        (false, _) => format!("{n} of {all} ports"),
+    };
     let mut text = if unproven > 0 {
         let n = of_all(count(&|r| !r.is_elsewhere()));
         format!("{n} as expected, {unproven} of them unproven: no credentials")
@@ -258,6 +262,7 @@ mod tests {
         use Status::{Empty, Ok, Unproven};
         let of = |statuses: &[Status]| statuses.iter().copied().map(port).collect::<Vec<_>>();
         assert_eq!(tally(&of(&[Ok; 4])), "4 ports verified");
+        assert_eq!(tally(&of(&[Ok])), "1 port verified");
         let empty = "1 empty (nobody is meant to serve it)";
         assert_eq!(tally(&of(&[Ok, Ok, Ok, Empty])), format!("3 of 4 ports verified, {empty}"));
         let unproven = "2 ports as expected, 1 of them unproven: no credentials";

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::together::Together;
 use super::{Node, kept, outcome, ports, read, seed, vip};
 use crate::daemon::haproxy::Haproxy;
 use crate::daemon::own_unit;
@@ -15,10 +16,6 @@ use crate::report::Report;
 use crate::request::Model;
 use crate::settings::VerifyMode;
 use crate::transaction::{self, Transaction};
-
-mod together;
-
-use together::Together;
 
 /// Goes back to the previous generation. `model` is what the node keeps of its request, for the verification.
 pub fn rollback(node: &Node<'_>, model: Option<&Model>) -> Report {
@@ -161,7 +158,7 @@ mod tests {
     use crate::daemon::Paths;
     use crate::host::fake::{FakeFile, FakeSystem};
     use crate::plan::{InstalledFile, RenderedFile, Running};
-    use crate::transaction::{Daemon, Proof, Serving};
+    use crate::run::together::tests::{Noting, plan_of};
 
     fn back(path: &str, content: &str) -> FileChange {
         let owner = ("0".to_owned(), "0".to_owned());
@@ -208,31 +205,6 @@ mod tests {
         assert!(says().contains("is kept as /var/lib/pgsvc/original/etc/haproxy/haproxy.cfg"), "{}", says());
     }
 
-    /// A daemon that notes what is asked of it.
-    struct Noting<'l>(&'static str, bool, &'l RefCell<Vec<String>>);
-
-    impl Daemon for Noting<'_> {
-        fn check(&self, staged: &Path) -> Result<(), Error> {
-            assert!(staged.is_absolute());
-            Ok(())
-        }
-        fn precheck(&self, _: &Plan) -> Result<(), Errors> {
-            Ok(())
-        }
-        fn serving(&self) -> Result<Serving, Error> {
-            Ok(Serving { running: true, pid: None, hash: Some(self.0.into()) })
-        }
-        fn activate(&self, plan: &Plan) -> Result<Proof, Error> {
-            self.2.borrow_mut().push(format!("{} takes {}", self.0, plan.hash));
-            if self.1 { Ok(Proof::default()) } else { Err(Error::new(self.0, "does not take it")) }
-        }
-        fn revert(&self, plan: &Plan, before: &Serving) -> Result<(), Error> {
-            assert_eq!(before.hash.as_deref(), Some(self.0));
-            self.2.borrow_mut().push(format!("{} back from {}", self.0, plan.hash));
-            Ok(())
-        }
-    }
-
     #[test]
     fn files_of_both_daemons_and_the_requests_go_back_together_or_not_at_all() {
         for takes in [false, true] {
@@ -249,7 +221,7 @@ mod tests {
                 let before = InstalledFile { content: b"new".to_vec().into(), mode: 0o640, uid: 0, gid: 0 };
                 let change = FileChange { before: Some(before), ..back(path, "old") };
                 let candidate = [(path.into(), b"old".to_vec().into())].into();
-                Plan { candidate, ..plan_of(change) }
+                Plan { candidate, ..plan_of(vec![change]) }
             });
             let (log, mut report) = (RefCell::default(), Report::default());
             let (one, two) = (Noting("one", true, &log), Noting("two", takes, &log));
@@ -267,26 +239,10 @@ mod tests {
             assert_eq!(is("/var/lib/pgsvc/clusters.previous/a.json").as_deref(), Some(then));
             let mut asked = vec!["one takes h", "two takes h"];
             if !takes {
-                asked.extend(["one back from h", "two back from h"]);
+                asked.extend(["two back from h", "one back from h"]);
                 assert_eq!(report.msg, "the old configuration is back and serves");
             }
             assert_eq!(*log.borrow(), asked);
-        }
-    }
-
-    fn plan_of(change: FileChange) -> Plan {
-        Plan {
-            changes: vec![change],
-            action: Action::Reload,
-            reason: String::new(),
-            hash: "h".into(),
-            whole: None,
-            candidate: Files::new(),
-            new_binds: Vec::new(),
-            nonlocal_binds: false,
-            commands: Vec::new(),
-            hands: Vec::new(),
-            daemon_reload: false,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The second provider as the verbs use it: keepalived's files of a node's clusters, planned, installed after HAProxy's
-//! under the same lock, and read back. What the files say is `render`'s matter, how keepalived is told `daemon`'s.
+//! The second provider as the verbs use it: keepalived's files of a node's clusters, planned, told of in the report, and
+//! read back. What the files say is `render`'s matter, how keepalived is told `daemon`'s, when `apply`'s.
 
 mod back;
 mod look;
@@ -17,16 +17,14 @@ use crate::render::Templates;
 use crate::render::keepalived::{self as render, Interfaces};
 use crate::report::Report;
 use crate::request::{Model, State};
-use crate::transaction::{Daemon, Failure, Transaction};
 use crate::vip::{Duty, Net};
 
 pub use back::{back, is_ours};
 pub use look::look;
-use part::daemon;
 pub use part::{Part, part, ready};
 
-/// IPVS's table follows keepalived's start by moments.
-const TABLE: Duration = Duration::from_secs(5);
+/// How long an apply waits for what keepalived does after its start: IPVS's table follows it by moments.
+pub const TABLE: Duration = Duration::from_secs(5);
 /// What stands for an interface that only the node itself knows.
 const UNKNOWN: &str = "auto";
 
@@ -128,60 +126,12 @@ pub fn rendered(
     Ok(plan.changes.into_iter().filter_map(|c| c.after).collect())
 }
 
-/// Check mode: what an apply would do.
-pub fn check(part: Option<&Part<'_>>, report: &mut Report) {
-    if let Some(part) = part {
-        told(report, &part.plan, true);
-    }
-}
-
 /// Whether an apply would change anything of keepalived's.
 ///
 /// # Errors
 /// What an apply would be refused for.
 pub fn would_change(node: &Node<'_>, model: &Model, templates: &Templates) -> Result<bool, Errors> {
     Ok(part(node, model, templates)?.is_some_and(|part| !part.plan.is_empty()))
-}
-
-/// Installs keepalived's part and reads back what came of it.
-///
-/// # Errors
-/// What failed; the old set is back then, or the report says that it is not.
-pub fn install(
-    node: &Node<'_>,
-    model: &Model,
-    part: Option<Part<'_>>,
-    tx: &Transaction<'_>,
-    report: &mut Report,
-) -> Result<(), Errors> {
-    let Some(part) = part else { return Ok(()) };
-    // Its processes are asked by a signal: where nothing was done to the node, they have said it already.
-    let known = !part.changes() && !report.changed;
-    if part.changes() {
-        put(daemon(node, &part.daemon), &part.plan, tx, report)?;
-    }
-    if model.state == State::Present {
-        look(node, model, known.then_some(part.running.as_ref()), report, TABLE);
-    }
-    Ok(())
-}
-
-fn put(daemon: &dyn Daemon, plan: &Plan, tx: &Transaction<'_>, report: &mut Report) -> Result<(), Errors> {
-    match tx.install(daemon, plan) {
-        Ok(put) => {
-            told(report, plan, false);
-            Ok(put.keep()?)
-        }
-        Err(failure) => Err(refused(failure, report)),
-    }
-}
-
-fn refused(failure: Failure, report: &mut Report) -> Errors {
-    report.rolled_back |= failure.touched && failure.rolled_back.is_ok();
-    report.msg = join(&report.msg, &format!("keepalived: {}", outcome::left(&failure)));
-    let mut errors = failure.error;
-    errors.take(failure.rolled_back);
-    errors
 }
 
 /// Enters keepalived's part into a report, beside HAProxy's.

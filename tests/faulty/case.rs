@@ -63,24 +63,9 @@ impl Case {
         Self { scene, template, process, old, new, verbs, clocks, log }
     }
 
-    /// One daemon's files are the new ones, and the other's the old ones: each is a set of its own.
-    pub fn is_halfway(&self, now: &Look) -> bool {
-        let ours = |p: &Path| {
-            let name = p.to_string_lossy();
-            name.contains("keepalived") || name.contains("pgsvc-vip-")
-        };
-        let part = |l: &Look, kept: bool| {
-            l.etc.clone().into_iter().filter(|(p, _)| ours(p) == kept).collect::<BTreeMap<_, _>>()
-        };
-        let is = |kept: bool| [&self.old, &self.new].iter().any(|l| part(l, kept) == part(now, kept));
-        self.scene.rooted && is(true) && is(false)
-    }
-
-    /// The set, its requests, and where a rollback leads: of two daemons, whose parts two runs may have installed, to what
-    /// was there before the second one.
+    /// The set, its requests, and where a rollback leads.
     fn is_new(&self, now: &Look) -> bool {
-        let same = now.etc == self.new.etc && now.requests == self.new.requests;
-        same && (self.scene.rooted || now.back == self.new.back)
+        now.etc == self.new.etc && now.requests == self.new.requests && now.back == self.new.back
     }
 
     /// The fault is gone: what HAProxy's unit runs makes one of the two sets, with the requests that belong to it, and
@@ -93,14 +78,10 @@ impl Case {
         assert!(recovered.is_ok(), "{what}: {recovered:?}");
         let now = look(root);
         if now.etc == self.old.etc {
-            // Where nothing of HAProxy's changes, its part is done with the request, before keepalived's begins.
-            let done = self.scene.rooted && now.requests == self.new.requests;
-            let same = (done || now.requests == self.old.requests) && now.back == self.old.back;
+            let same = now.requests == self.old.requests && now.back == self.old.back;
             assert!(same, "{what}: the old set, {recovered:?}, with:{}", now.against(&self.old));
-        } else if now.etc == self.new.etc {
-            assert!(self.is_new(&now), "{what}: the new set, {recovered:?}, with:{}", now.against(&self.new));
         } else {
-            assert!(self.is_halfway(&now), "{what}: between after a recovery:{}", now.against(&self.old));
+            assert!(self.is_new(&now), "{what}: no whole set, {recovered:?}:{}", now.against(&self.new));
         }
         if !self.is_new(&now) {
             let report = self.scene.run(&sys);

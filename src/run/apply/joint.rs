@@ -1,11 +1,11 @@
 //! One reload for several runs: this run's set with those of the runs that wait for the node.
 
-use super::replace;
+use super::replace::{Set, replace};
 use crate::plan::Action;
 use crate::render::Templates;
 use crate::report::{Change, Report};
 use crate::run::ready::{Ready, cluster_of, ready};
-use crate::run::{Node, begin, queue};
+use crate::run::{Node, begin, queue, vip};
 use crate::transaction::{Daemon, Transaction};
 
 /// Installs this run's set and those of the runs that wait, with one reload. `None` where there are none, or where it
@@ -27,17 +27,23 @@ pub(super) fn joint(
     }
     let mut trial = begin(&own.model);
     let all = queue::together(&own.model, &guests)?;
+    let vips = vip::part(node, &all, templates).ok()?;
     let all = ready(node, all, own.installed.clone(), templates, &mut trial).ok()?;
-    if trial.failed || all.plan.action != Action::Reload || tx.refuses(daemon, &all.plan).is_err() {
+    let set = Set { ready: &all, vips: vips.as_ref().filter(|part| part.changes()), daemon };
+    let both = set.together(node);
+    if trial.failed || all.plan.action != Action::Reload || tx.refuses(&both, &both.plan()?).is_err() {
         return None;
     }
-    let installed = replace(node, &all, Some(&own.model), daemon, tx, &mut trial);
+    let installed = replace(node, &set, Some(&own.model), tx, &mut trial);
     if installed.is_err() || trial.rolled_back {
         return None;
     }
-    let changes: Vec<_> = all.plan.changes.iter().map(|c| (cluster_of(c), Change::of(c))).collect();
+    let whole = both.plan()?;
+    let changes: Vec<_> = whole.changes.iter().map(|c| (cluster_of(c), Change::of(c))).collect();
     queue::tell(node, &guests, &all.plan.reason, &changes);
-    trial.msg.push_str(&format!("; {} more runs are served by this reload", guests.len()));
+    let more =
+        if guests.len() == 1 { "1 more run is".into() } else { format!("{} more runs are", guests.len()) };
+    trial.msg.push_str(&format!("; {more} served by this reload"));
     trial.warnings.splice(0..0, std::mem::take(&mut report.warnings));
     trial.needs = std::mem::take(&mut report.needs);
     *report = trial;

@@ -19,47 +19,41 @@ use crate::verify::vip as kernel;
 
 /// What is to be done about keepalived.
 pub struct Part<'a> {
-    pub(super) daemon: Keepalived<'a>,
+    daemon: Keepalived<'a>,
     /// As it was before anything is done.
-    pub(super) running: Option<keepalived::Running>,
-    pub(super) plan: Plan,
+    pub running: Option<keepalived::Running>,
+    pub plan: Plan,
 }
 
 impl Part<'_> {
-    pub(super) fn changes(&self) -> bool {
+    /// Whether anything is to be done.
+    pub fn changes(&self) -> bool {
         !self.plan.is_empty() || self.plan.daemon_reload
+    }
+
+    /// Who is to take the plan.
+    pub fn daemon(&self, node: &Node<'_>) -> &dyn Daemon {
+        if node.rooted { &NoDaemon } else { &self.daemon }
     }
 }
 
-/// Plans keepalived's part before anything is touched: a VIP that cannot be is known before HAProxy is told of its
-/// cluster. Gives the clusters without those that stand in their own way.
+/// Plans keepalived's part before anything is touched. Gives the clusters without those that stand in their own way: a
+/// VIP that cannot be is known before HAProxy is told of its cluster.
 ///
 /// # Errors
-/// What is the node's matter, what keepalived refuses, or all that is wrong where no cluster is left.
+/// What is the node's matter, or all that is wrong where no cluster is left.
 pub fn ready<'a>(
     node: &Node<'a>,
     mut model: Model,
     templates: &Templates,
-    refuses: &dyn Fn(&dyn Daemon, &Plan) -> Result<(), Errors>,
     report: &mut Report,
 ) -> Result<(Model, Option<Part<'a>>), Errors> {
     loop {
         match part(node, &model, templates) {
-            Ok(part) => {
-                let there = node.rooted || node.sys.find("keepalived").is_some();
-                if let Some(part) = part.as_ref().filter(|part| there && part.changes()) {
-                    refuses(daemon(node, &part.daemon), &part.plan)?;
-                }
-                return Ok((model, part));
-            }
+            Ok(part) => return Ok((model, part)),
             Err(found) => leave_out(&mut model, found, report)?,
         }
     }
-}
-
-/// Who is to take a plan.
-pub(super) fn daemon<'d>(node: &Node<'_>, keepalived: &'d Keepalived<'_>) -> &'d dyn Daemon {
-    if node.rooted { &NoDaemon } else { keepalived }
 }
 
 /// Plans keepalived's part; `None` where neither the request nor the node has any.

@@ -92,3 +92,35 @@ case_files_of_a_vip_that_cannot_be_are_not_half_there() {
     says 'pg-test-2.json'
     says_not 'pg-test.json'
 }
+
+# Keepalived fails only when it takes on a set that it found good: nothing of either daemon's is left of it, nor of the
+# request. The way back from a cluster with an address is one for both daemons, too.
+case_files_of_a_vip_that_fails_go_back_with_haproxys() {
+    local before old at=$'vip_mode: l2\n        vip_address: 10.10.10.99\n        vip_cidrmask: 24'
+    local unit=/run/systemd/system/keepalived.service.d
+    both_trees() { tree lb1; on lb1 'cd /etc && find keepalived systemd/system/keepalived.service.d -type f -exec sha256sum {} + | sort' </dev/null || true; }
+    fresh lb1
+    inventory "$(cluster pg-test '' lb "$(service primary 5433 /primary postgres)")" | put lb1 one.yml
+    inventory "$(cluster pg-test '' lb "$(service primary 5433 /primary postgres; service other 5441 /primary postgres)" "$at")" | put lb1 vip.yml
+    must 0 on lb1 pgsvc apply -i /root/one.yml
+    before=$(both_trees) old=$(running_hash lb1)
+    later "on lb1 'rm -rf $unit; systemctl daemon-reload; systemctl reset-failed keepalived'"
+    on lb1 "mkdir -p $unit && printf '[Service]\nExecStartPre=/bin/false\nRestart=no\n' >$unit/zz.conf && systemctl daemon-reload" </dev/null
+    must 1 on lb1 pgsvc apply -i /root/vip.yml
+    says 'keepalived does not take it on; the old configuration is back and serves'
+    same "$(both_trees)" "$before" "the files of both daemons"
+    same "$(running_hash lb1)" "$old" "what runs"
+    ! listens lb1 5441 || fail "a port of the set that went back is open"
+    must 0 on lb1 pgsvc plan
+    says 'nothing to do'
+    must 0 on lb1 pgsvc verify
+    says '1 port verified'
+    # And with a keepalived that starts, all of it.
+    on lb1 "rm -rf $unit; systemctl daemon-reload; systemctl reset-failed keepalived || :" </dev/null
+    must 0 on lb1 pgsvc apply -i /root/vip.yml
+    says 'HAProxy reloaded; .*keepalived started'
+    listens lb1 5441 || fail "the new port is not served"
+    must 0 on lb1 pgsvc apply --absent -c pg-test
+    says 'keepalived stopped'
+    must 3 on lb1 systemctl is-active keepalived
+}

@@ -74,3 +74,35 @@ END
     on "$leader" systemctl start patroni </dev/null
     true_within 90 all_stream
 }
+
+# Runs with an address each are one reload as well. One whose address cannot be waits for nobody's, and nobody's for it: it is
+# refused, and nothing of it is installed by another run either.
+case_storm_of_runs_with_addresses() {
+    local before n all=()
+    fresh lb1
+    for n in 1 2 3 4 5; do
+        all+=("$(cluster "pg-$n" "-$n" lb "$(service primary "700$n" /primary postgres)" \
+            $'vip_mode: l2\n        vip_cidrmask: 24\n        vip_address: 10.10.10.9'"$n"$'\n        vip_vrid: 9'"$n")")
+    done
+    inventory "${all[@]}" | put lb1 five.yml
+    # Somebody else's already.
+    later "on lb1 ip address del 10.10.10.95/24 dev eth0; on lb1 pgsvc apply --absent -c pg-1 -c pg-2 -c pg-3 -c pg-4"
+    on lb1 ip address add 10.10.10.95/24 dev eth0 </dev/null
+    must 0 on lb1 pgsvc apply -i /root/five.yml -c pg-1
+    before=$(reloads lb1)
+    put lb1 storm.sh <<'END'
+for n in 2 3 4 5; do (code=0; pgsvc apply -i /root/five.yml -c "pg-$n" >"/root/storm-$n.log" 2>&1 || code=$?; echo "$code" >"/root/storm-$n.code") & done
+wait
+END
+    must 0 on lb1 bash /root/storm.sh
+    must 0 on lb1 'cat /root/storm-*.log'
+    same "$(on lb1 'cat /root/storm-*.code | xargs' </dev/null)" '0 0 0 1' "how the runs end"
+    says 'vip_address 10.10.10.95 is on this node already'
+    must 0 on lb1 'ls /etc/haproxy/conf.d /etc/keepalived/pgsvc.d /var/lib/pgsvc/clusters'
+    for n in 2 3 4; do same "$(grep -cE "^pg-$n(-primary.cfg|.conf|.json)\$" <<<"$out")" 3 "files of pg-$n"; done
+    says_not '^pg-5'
+    (($(reloads lb1) - before <= 3)) || fail "four runs at once made $(($(reloads lb1) - before)) reloads"
+    for n in 1 2 3 4; do true_within 15 on lb1 "ip -o address show to 10.10.10.9$n | grep -q ."; done
+    must 0 on lb1 pgsvc plan -i /root/five.yml -c pg-1 -c pg-2 -c pg-3 -c pg-4
+    says 'nothing to do'
+}
