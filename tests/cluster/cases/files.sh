@@ -115,11 +115,21 @@ case_files_of_a_vip_that_fails_go_back_with_haproxys() {
     says 'nothing to do'
     must 0 on lb1 pgsvc verify
     says '1 port verified'
-    # And with a keepalived that starts, all of it.
-    on lb1 "rm -rf $unit; systemctl daemon-reload; systemctl reset-failed keepalived || :" </dev/null
-    must 0 on lb1 pgsvc apply -i /root/vip.yml
-    says 'HAProxy reloaded; .*keepalived started'
+    # Killed while keepalived starts: the new set is proven and stays, and the next run has no more to do than to look at it.
+    on lb1 "printf '[Service]\nExecStartPre=/bin/sleep 600\n' >$unit/zz.conf; systemctl daemon-reload; systemctl reset-failed keepalived || :" </dev/null
+    on lb1 'pgsvc apply -i /root/vip.yml >/root/killed.log 2>&1 & echo $! >/root/pid; wait' </dev/null &
+    true_within 10 on lb1 'pgrep -cfx "/bin/sleep 600"'
+    on lb1 'kill -9 $(cat /root/pid)' </dev/null
+    wait $! || :
+    on lb1 "systemctl stop keepalived; rm -rf $unit; systemctl daemon-reload; systemctl reset-failed keepalived || :" </dev/null
     listens lb1 5441 || fail "the new port is not served"
+    must 2 on lb1 pgsvc plan -i /root/vip.yml
+    says 'start keepalived'
+    must 0 on lb1 pgsvc apply -i /root/vip.yml
+    says 'keepalived started'
+    true_within 15 on lb1 'ip -o address show to 10.10.10.99 | grep -q .'
+    must 0 on lb1 pgsvc plan -i /root/vip.yml
+    says 'nothing to do'
     must 0 on lb1 pgsvc apply --absent -c pg-test
     says 'keepalived stopped'
     must 3 on lb1 systemctl is-active keepalived
