@@ -84,7 +84,10 @@ fn check(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Erro
     let vips = again(node, &model, count, vips, &templates)?;
     let has_keepalived = node.sys.find("keepalived").is_some();
     if let Some(part) = vips.as_ref().filter(|part| has_keepalived && part.changes()) {
-        dry::refuses(node, part.daemon(node), &part.plan)?;
+        match dry::refuses(node, part.daemon(node), &part.plan) {
+            Err(errors) if !part.moves() => report.fail(errors.0),
+            said => said?,
+        }
     }
     report.msg = summary(&plan, HAPROXY, true);
     // Nothing is installed, so nobody needs it any more: of a thousand clusters it is as large as all their files.
@@ -171,14 +174,36 @@ fn carried_out<'a>(
     }
     let vips = again(node, &ready.model, model.clusters.len(), vips, templates)?;
     kept::binary(node)?;
-    let moves = vips.as_ref().filter(|part| part.changes());
+    let moves = vips.as_ref().filter(|part| part.moves());
     if ready.plan.is_empty() && moves.is_none() {
         nothing_to_do(node, &ready, done_for_us, report)?;
     } else if joint::joint(node, &ready, templates, daemon, tx, report).is_none() {
         replace(node, &Set { ready: &ready, vips: moves, daemon }, None, tx, report)?;
     }
     remember(node, &ready, templates, report);
+    if let Some(part) = vips.as_ref().filter(|part| part.changes() && !part.moves()) {
+        wake(node, part, tx, report)?;
+    }
     Ok((ready.model, vips))
+}
+
+/// A keepalived that does not run what is installed.
+fn wake(
+    node: &Node<'_>,
+    part: &vip::Part<'_>,
+    tx: &Transaction<'_>,
+    report: &mut Report,
+) -> Result<(), Errors> {
+    match tx.install(part.daemon(node), &part.plan) {
+        Ok(put) => {
+            vip::told(report, &part.plan, false);
+            Ok(put.keep()?)
+        }
+        Err(failure) => {
+            report.msg = format!("{}; keepalived does not run what is installed", report.msg);
+            Err(failure.error)
+        }
+    }
 }
 
 /// All is as it shall be: the request may be another one, and the ports are looked at.

@@ -29,7 +29,7 @@ pub(super) fn joint(
     let all = queue::together(&own.model, &guests)?;
     let vips = vip::part(node, &all, templates).ok()?;
     let all = ready(node, all, own.installed.clone(), templates, &mut trial).ok()?;
-    let set = Set { ready: &all, vips: vips.as_ref().filter(|part| part.changes()), daemon };
+    let set = Set { ready: &all, vips: vips.as_ref().filter(|part| part.moves()), daemon };
     let both = set.together(node);
     if trial.failed || all.plan.action != Action::Reload || tx.refuses(&both, &both.plan()?).is_err() {
         return None;

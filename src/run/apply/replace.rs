@@ -19,7 +19,7 @@ use crate::verify::judge::PortResult;
 /// What a run installs.
 pub(super) struct Set<'s> {
     pub ready: &'s Ready,
-    /// Keepalived's part, where anything is to be done about it.
+    /// Keepalived's part, where its files change.
     pub vips: Option<&'s vip::Part<'s>>,
     pub daemon: &'s dyn Daemon,
 }

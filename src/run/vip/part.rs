@@ -31,6 +31,12 @@ impl Part<'_> {
         !self.plan.is_empty() || self.plan.daemon_reload
     }
 
+    /// Whether its files change: they are one set with HAProxy's then. Else keepalived is only brought to what is
+    /// installed, which is nobody's reason to take HAProxy's back.
+    pub fn moves(&self) -> bool {
+        !self.plan.changes.is_empty()
+    }
+
     /// Who is to take the plan.
     pub fn daemon(&self, node: &Node<'_>) -> &dyn Daemon {
         if node.rooted { &NoDaemon } else { &self.daemon }

@@ -130,6 +130,15 @@ case_files_of_a_vip_that_fails_go_back_with_haproxys() {
     true_within 15 on lb1 'ip -o address show to 10.10.10.99 | grep -q .'
     must 0 on lb1 pgsvc plan -i /root/vip.yml
     says 'nothing to do'
+    # A keepalived that is broken for its own reasons keeps nobody from a change of HAProxy's.
+    on lb1 "mkdir -p $unit && printf '[Service]\nExecStartPre=/bin/false\nRestart=no\n' >$unit/zz.conf && systemctl daemon-reload && systemctl stop keepalived" </dev/null
+    inventory "$(cluster pg-test-2 b lb "$(second)")" | put lb1 other.yml
+    must 1 on lb1 pgsvc apply -i /root/other.yml
+    says 'HAProxy reloaded, 2 ports verified; keepalived does not run what is installed'
+    listens lb1 6433 || fail "the other cluster is not served"
+    on lb1 "rm -rf $unit; systemctl daemon-reload; systemctl reset-failed keepalived || :" </dev/null
+    must 0 on lb1 pgsvc apply -i /root/other.yml
+    says 'keepalived started'
     must 0 on lb1 pgsvc apply --absent -c pg-test
     says 'keepalived stopped'
     must 3 on lb1 systemctl is-active keepalived
