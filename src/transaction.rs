@@ -63,6 +63,12 @@ pub trait Daemon {
     /// When the new configuration is not proven to serve; the old one may still do.
     fn activate(&self, plan: &Plan) -> Result<Proof, Error>;
 
+    /// Whether more is to be put into effect when the caller has seen what `activate` came to: until he calls
+    /// [`Installed::prove`] then, the set is not proven, and goes back with a run that dies.
+    fn waits(&self) -> bool {
+        false
+    }
+
     /// Puts the restored files back into effect after `plan` was undone.
     ///
     /// # Errors
@@ -215,7 +221,9 @@ impl<'a> Transaction<'a> {
         swap::swap(self.sys, journal)?;
         journal.enter(self.sys, &self.layout, Phase::Activate)?;
         let proof = activate(daemon, plan)?;
-        journal.enter(self.sys, &self.layout, Phase::Proven)?;
+        if !daemon.waits() {
+            journal.enter(self.sys, &self.layout, Phase::Proven)?;
+        }
         Ok(proof)
     }
 
@@ -248,7 +256,7 @@ fn activate(daemon: &dyn Daemon, plan: &Plan) -> Result<Option<Proof>, Error> {
     daemon.activate(plan).map(Some)
 }
 
-/// A set that is installed and proven: kept from now on, whatever happens, unless it is undone.
+/// A set that is installed and, unless its daemon waits, proven: kept from now on, whatever happens, unless it is undone.
 #[must_use = "keep it, or undo it"]
 pub struct Installed<'t> {
     transaction: &'t Transaction<'t>,
@@ -260,6 +268,18 @@ pub struct Installed<'t> {
 }
 
 impl Installed<'_> {
+    /// What waited is in effect, too: the set is proven.
+    ///
+    /// # Errors
+    /// When that cannot be noted; the set is to be undone.
+    pub fn prove(&mut self) -> Result<(), Error> {
+        let Transaction { sys, layout, .. } = self.transaction;
+        match &mut self.journal {
+            Some(journal) if journal.phase != Phase::Proven => journal.enter(*sys, layout, Phase::Proven),
+            _ => Ok(()),
+        }
+    }
+
     /// Keeps the new set, and the old one as the previous generation.
     ///
     /// # Errors

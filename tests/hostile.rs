@@ -254,7 +254,7 @@ fn serve_scram(rounds: u64) -> SocketAddr {
         };
         hear(&mut peer);
         let _ = peer.write_all(&message(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0"));
-        let nonce = hear(&mut peer).split("r=").nth(1).unwrap_or_default().to_owned();
+        let nonce = hear(&mut peer).split_once("r=").map(|(_, nonce)| nonce.to_owned()).unwrap_or_default();
         let answer = format!("r={nonce}x,s=QUFBQUFBQUFBQUFBQUFBQQ==,i={rounds}");
         let _ = peer.write_all(&message(b'R', &[b"\0\0\0\x0b", answer.as_bytes()].concat()));
         hear(&mut peer);

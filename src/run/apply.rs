@@ -82,8 +82,7 @@ fn check(node: &Node<'_>, model: &Model, report: &mut Report) -> Result<(), Erro
     let ready = ready.checked(node, &templates, report, &|plan| dry::refuses(node, daemon, plan))?;
     let Ready { model, mut plan, .. } = ready;
     let vips = again(node, &model, count, vips, &templates)?;
-    let has_keepalived = node.sys.find("keepalived").is_some();
-    if let Some(part) = vips.as_ref().filter(|part| has_keepalived && part.changes()) {
+    if let Some(part) = vips.as_ref().filter(|part| part.changes()) {
         match dry::refuses(node, part.daemon(node), &part.plan) {
             Err(errors) if !part.moves() => report.fail(errors.0),
             said => said?,
@@ -172,13 +171,19 @@ fn carried_out<'a>(
     if ready.model.clusters.len() > 1 {
         ready = ready.checked(node, templates, report, &|plan| tx.refuses(daemon, plan))?;
     }
-    let vips = again(node, &ready.model, model.clusters.len(), vips, templates)?;
+    let mut vips = again(node, &ready.model, model.clusters.len(), vips, templates)?;
     kept::binary(node)?;
     let moves = vips.as_ref().filter(|part| part.moves());
     if ready.plan.is_empty() && moves.is_none() {
         nothing_to_do(node, &ready, done_for_us, report)?;
-    } else if joint::joint(node, &ready, templates, daemon, tx, report).is_none() {
+    } else if joint::joint(node, &ready, templates, daemon, tx, report).is_some() {
+        // What the others wanted of keepalived is done, too.
+        vips = vip::part(node, &ready.model, templates)?;
+    } else {
         replace(node, &Set { ready: &ready, vips: moves, daemon }, None, tx, report)?;
+    }
+    if report.rolled_back {
+        return Ok((ready.model, None));
     }
     remember(node, &ready, templates, report);
     if let Some(part) = vips.as_ref().filter(|part| part.changes() && !part.moves()) {
@@ -200,7 +205,7 @@ fn wake(
             Ok(put.keep()?)
         }
         Err(failure) => {
-            report.msg = format!("{}; keepalived does not run what is installed", report.msg);
+            report.msg = format!("{}; keepalived could not be brought to what is installed", report.msg);
             Err(failure.error)
         }
     }

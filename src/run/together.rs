@@ -19,6 +19,17 @@ struct Part<'a> {
     tried: Cell<bool>,
 }
 
+impl Part<'_> {
+    fn acts(&self) -> bool {
+        self.plan.action != Action::Nothing || self.plan.daemon_reload
+    }
+
+    /// Without a file of its own or a command it was brought to what is there before and after.
+    fn goes_back(&self) -> bool {
+        self.tried.get() && (!self.plan.changes.is_empty() || self.plan.action == Action::Runtime)
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Together<'a>(Vec<Part<'a>>);
 
@@ -60,8 +71,7 @@ impl<'a> Together<'a> {
     }
 
     fn take_on(&self, last: bool) -> Result<Vec<Proof>, Error> {
-        let acts = |p: &&Part<'_>| p.plan.action != Action::Nothing || p.plan.daemon_reload;
-        let now = self.0.iter().filter(|p| p.last == last).filter(acts);
+        let now = self.0.iter().filter(|p| p.last == last && p.acts());
         now.map(|p| {
             p.tried.set(true);
             p.daemon.activate(p.plan)
@@ -97,9 +107,13 @@ impl Daemon for Together<'_> {
         Ok(proofs.reduce(telling).unwrap_or_default())
     }
 
+    fn waits(&self) -> bool {
+        self.0.iter().any(|p| p.last && p.acts())
+    }
+
     fn revert(&self, _: &Plan, _: &Serving) -> Result<(), Error> {
         // Each of them, whatever becomes of the others, and the last one first.
-        let tried = self.0.iter().rev().filter(|p| p.tried.get());
+        let tried = self.0.iter().rev().filter(|p| p.goes_back());
         let failed: Vec<Error> =
             tried.filter_map(|p| p.daemon.revert(p.plan, &p.before.borrow()).err()).collect();
         match failed.into_iter().reduce(|all, e| Error { what: format!("{}\n{e}", all.what), ..all }) {
@@ -159,7 +173,7 @@ pub(super) mod tests {
     fn the_last_one_waits_for_the_others_and_goes_back_before_them() {
         let log = RefCell::default();
         let (one, two) = (Noting("one", true, &log), Noting("two", false, &log));
-        let plan = plan_of(Vec::new());
+        let plan = plan_of(vec![FileChange { path: "/x".into(), before: None, after: None }]);
         let mut set = Together::default();
         set.add(&one, &plan);
         set.add_last(&two, &plan);
@@ -173,10 +187,22 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn what_was_there_before_is_not_taken_back() {
+        let log = RefCell::default();
+        let one = Noting("one", true, &log);
+        let plan = plan_of(Vec::new());
+        let mut set = Together::default();
+        set.add(&one, &plan);
+        set.activate(&plan).unwrap();
+        set.revert(&plan, &Serving::default()).unwrap();
+        assert_eq!(*log.borrow(), ["one takes h"]);
+    }
+
+    #[test]
     fn what_was_never_tried_is_not_taken_back() {
         let log = RefCell::default();
         let (one, two) = (Noting("one", true, &log), Noting("two", true, &log));
-        let plan = plan_of(Vec::new());
+        let plan = plan_of(vec![FileChange { path: "/x".into(), before: None, after: None }]);
         let mut set = Together::default();
         set.add(&one, &plan);
         set.add_last(&two, &plan);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{HAPROXY, looks};
-use crate::error::Errors;
+use crate::error::{Error, Errors};
 use crate::plan::{Action, FileChange, Plan};
 use crate::report::Report;
 use crate::request::{Model, State};
@@ -13,7 +13,7 @@ use crate::run::ready::{Ready, cluster_of};
 use crate::run::together::Together;
 use crate::run::{Node, kept, ports, sessions, units, vip};
 use crate::settings::VerifyMode;
-use crate::transaction::{Daemon, Failure, Proof, Transaction};
+use crate::transaction::{Daemon, Failure, Installed, Proof, Transaction};
 use crate::verify::judge::PortResult;
 
 /// What a run installs.
@@ -71,37 +71,52 @@ pub(super) fn replace(
     let both = set.together(node);
     let Some(whole) = both.plan() else { return Ok(()) };
     let looks = looks(node, model);
-    let serves = installed.running.is_some() && !installed.pristine && !plan.is_empty();
-    let before = if looks && serves {
+    let before = if looks && installed.running.is_some() && !installed.pristine && !plan.is_empty() {
         served(ports::verify(node, model, None, Duration::ZERO)?, installed)
     } else {
         Vec::new()
     };
     kept::originals(node, &whole)?;
     kept::prepare(node, model)?;
-    let put = match tx.install(&both, &whole) {
+    let mut put = match tx.install(&both, &whole) {
         Ok(put) => put,
         Err(failure) => return refused(node, model, failure, report),
     };
     let seen = if looks { ports::verify(node, model, None, model.options.timeout) } else { Ok(Vec::new()) };
-    let worse = seen.as_ref().map(|results| worse(&before, results)).unwrap_or_default();
+    // Files of keepalived's alone make no port worse.
+    let results = seen.as_deref().unwrap_or_default();
+    let worse = if plan.is_empty() { Vec::new() } else { worse(&before, results) };
     if !worse.is_empty() && model.options.verify == VerifyMode::Fail {
         let why = format!("this run made {} worse", worse.join(", "));
         report.verify = seen.unwrap_or_default();
         report.failed = true;
         return undone(node, model, why, put.undo(&both), report);
     }
-    if let Err(e) = both.finish() {
+    let finished = both.finish().map_err(|e| ("keepalived does not take it on", e));
+    let proven = finished.and_then(|()| put.prove().map_err(|e| ("that it is proven cannot be noted", e)));
+    if let Err((why, e)) = proven {
         let mut errors = Errors::from(e);
-        errors.take(undone(node, model, "keepalived does not take it on".into(), put.undo(&both), report));
+        errors.take(undone(node, model, why.into(), put.undo(&both), report));
         return Err(errors);
     }
-    // From here on the new set serves, whatever else fails.
+    kept_from_now(node, set, own, put, seen, report)
+}
+
+/// The new set serves, whatever else fails.
+fn kept_from_now(
+    node: &Node<'_>,
+    set: &Set<'_>,
+    own: Option<&Model>,
+    put: Installed<'_>,
+    seen: Result<Vec<PortResult>, Error>,
+    report: &mut Report,
+) -> Result<(), Errors> {
+    let Ready { model, plan, .. } = set.ready;
     set.told(own, put.proof.as_ref(), report);
     put.keep()?;
     kept::journal(node, model, "installed");
     units::settle(node, plan, report);
-    if looks {
+    if looks(node, model) {
         let is_own = |r: &PortResult| own.is_none_or(|m| m.clusters.contains_key(&r.cluster));
         ports::conclude(report, seen?.into_iter().filter(is_own).collect(), model.options.verify);
     }

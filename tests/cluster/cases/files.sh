@@ -115,7 +115,7 @@ case_files_of_a_vip_that_fails_go_back_with_haproxys() {
     says 'nothing to do'
     must 0 on lb1 pgsvc verify
     says '1 port verified'
-    # Killed while keepalived starts: the new set is proven and stays, and the next run has no more to do than to look at it.
+    # Killed while keepalived starts: the set is not proven, and the next run undoes it before it begins anew.
     on lb1 "printf '[Service]\nExecStartPre=/bin/sleep 600\n' >$unit/zz.conf; systemctl daemon-reload; systemctl reset-failed keepalived || :" </dev/null
     on lb1 'pgsvc apply -i /root/vip.yml >/root/killed.log 2>&1 & echo $! >/root/pid; wait' </dev/null &
     true_within 10 on lb1 'pgrep -cfx "/bin/sleep 600"'
@@ -126,15 +126,24 @@ case_files_of_a_vip_that_fails_go_back_with_haproxys() {
     must 2 on lb1 pgsvc plan -i /root/vip.yml
     says 'start keepalived'
     must 0 on lb1 pgsvc apply -i /root/vip.yml
-    says 'keepalived started'
+    says 'an unfinished run was undone first'
+    says 'HAProxy reloaded; .*keepalived started'
     true_within 15 on lb1 'ip -o address show to 10.10.10.99 | grep -q .'
     must 0 on lb1 pgsvc plan -i /root/vip.yml
     says 'nothing to do'
+    # A port that is wrong for reasons of its own takes no change of keepalived's back.
+    on lb1 "echo 'disable health pg-test-primary/pg-test-1; set server pg-test-primary/pg-test-1 health down' | socat - UNIX-CONNECT:/run/haproxy/admin.sock" </dev/null
+    sed 's/^\( *\)vip_mode: l2/&\n\1vip_vrid: 77/' "$(root_of lb1)/root/vip.yml" | put lb1 vrid.yml
+    must 3 on lb1 pgsvc apply -i /root/vrid.yml --timeout 2
+    says '1 of 2 ports wrong'
+    says 'keepalived reloaded'
+    must 0 on lb1 grep -c 'virtual_router_id.77' /etc/keepalived/pgsvc.d/pg-test.conf
+    on lb1 "echo 'set server pg-test-primary/pg-test-1 health up; enable health pg-test-primary/pg-test-1' | socat - UNIX-CONNECT:/run/haproxy/admin.sock" </dev/null
     # A keepalived that is broken for its own reasons keeps nobody from a change of HAProxy's.
     on lb1 "mkdir -p $unit && printf '[Service]\nExecStartPre=/bin/false\nRestart=no\n' >$unit/zz.conf && systemctl daemon-reload && systemctl stop keepalived" </dev/null
     inventory "$(cluster pg-test-2 b lb "$(second)")" | put lb1 other.yml
     must 1 on lb1 pgsvc apply -i /root/other.yml
-    says 'HAProxy reloaded, 2 ports verified; keepalived does not run what is installed'
+    says 'HAProxy reloaded, 2 ports verified; keepalived could not be brought to what is installed'
     listens lb1 6433 || fail "the other cluster is not served"
     on lb1 "rm -rf $unit; systemctl daemon-reload; systemctl reset-failed keepalived || :" </dev/null
     must 0 on lb1 pgsvc apply -i /root/other.yml

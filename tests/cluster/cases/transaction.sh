@@ -185,3 +185,40 @@ END
     must 0 on lb1 pgsvc verify -i /root/b.yml
     must 0 on lb1 pgsvc plan -i /root/b.yml
 }
+
+# The same where an address comes, moves, and goes: what the next run leaves is what was asked for, in files and in keepalived.
+case_transaction_killed_anywhere_with_an_address() {
+    local at=$'vip_mode: l2\n        vip_cidrmask: 24\n        vip_address: 10.10.10.9'
+    fresh lb1
+    inventory "$(cluster pg-test '' lb "$(set_a)" "${at}8")" | put lb1 98.yml
+    inventory "$(cluster pg-test '' lb "$(set_b)" "${at}9")" | put lb1 99.yml
+    inventory "$(cluster pg-test '' lb "$(set_a)")" | put lb1 none.yml
+    later "on lb1 pgsvc apply --absent -c pg-test"
+    put lb1 kill.sh <<'END'
+set -euo pipefail
+clock=(sed 's/\.//; s/ .*//' /proc/uptime)
+carried() { { ip -o address show dev eth0 | grep -oE '10\.10\.10\.9[89]/' || :; } | grep -oE '9[89]/' | tr -d '/' | xargs; }
+pgsvc apply -i /root/98.yml >/dev/null
+began=$("${clock[@]}")
+pgsvc apply -i /root/99.yml >/dev/null
+span=$((($("${clock[@]}") - began) * 8))
+for ((i = 0; i < $1; i++)); do
+    sets=(none 98 99)
+    want=${sets[i % 3]}
+    wait=$((RANDOM % (span + 1)))
+    pgsvc apply -i /root/$want.yml >/dev/null 2>&1 &
+    pid=$!
+    sleep "$(printf '%d.%03d' $((wait / 1000)) $((wait % 1000)))"
+    kill -9 "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+    systemctl reset-failed haproxy keepalived 2>/dev/null || true
+    pgsvc apply -i /root/$want.yml >/tmp/said 2>&1 || { cat /tmp/said; echo "run $i: apply of $want after a kill at $wait ms fails"; exit 1; }
+    pgsvc plan -i /root/$want.yml >/tmp/after 2>&1 || { cat /tmp/said /tmp/after; echo "run $i: not as $want after a kill at $wait ms"; exit 1; }
+    for ((t = 0; t < 100; t++)); do [[ $(carried) == "${want/none/}" ]] && break; sleep 0.1; done
+    [[ $(carried) == "${want/none/}" ]] || { cat /tmp/said; echo "run $i: holds '$(carried)' instead of $want after a kill at $wait ms"; exit 1; }
+    [[ $want != none ]] || ! systemctl is-active -q keepalived || { cat /tmp/said; echo "run $i: keepalived runs on without a cluster"; exit 1; }
+    echo "run $i: $want, killed after $wait ms: $(tail -1 /tmp/said)"
+done
+END
+    must 0 on lb1 bash /root/kill.sh 12
+}
