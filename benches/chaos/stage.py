@@ -84,8 +84,9 @@ def cluster():
 
 def configure(scheme='https', **change):
     """Changes the cluster's dynamic configuration, as 'patronictl edit-config' and 'pause' do."""
-    if not any(api(node, '/config', '-X', 'PATCH', '-d', json.dumps(change), scheme=scheme) for node in MEMBERS):
-        sys.exit(f'no member takes the configuration {change}')
+    # Where etcd was away a moment ago no member may have found the way back to it yet.
+    takes = lambda node: api(node, '/config', '-X', 'PATCH', '-d', json.dumps(change), scheme=scheme)
+    until(f'a member takes the configuration {change}', 60, lambda: any(map(takes, MEMBERS)))
 
 
 def leader():

@@ -220,5 +220,5 @@ for ((i = 0; i < $1; i++)); do
     echo "run $i: $want, killed after $wait ms: $(tail -1 /tmp/said)"
 done
 END
-    must 0 on lb1 bash /root/kill.sh 12
+    must 0 on lb1 bash /root/kill.sh 9
 }
