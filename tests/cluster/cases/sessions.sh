@@ -5,14 +5,15 @@
 watch_on() { on "$1" systemctl start pgsvc-watch </dev/null; }
 watch_off() { on "$1" systemctl stop pgsvc-watch </dev/null; }
 
-# hold_open NODE PORT NAME [STATEMENT]: opens a session that stays, and asks its server every second, or runs one statement.
+# hold_open NODE PORT NAME [STATEMENT]: opens a session that stays and says nothing for longer than any case looks at it, or runs
+# one statement. A psql that asks finds out that its server is gone, and ends its session itself.
 hold_open() {
     local log=$REPO/target/cluster-tests/held-$3.log
     # What an earlier session of that name was told is no answer to this one.
     rm -f "$log"
     (
         echo 'select inet_server_addr();'
-        if [[ -n ${4:-} ]]; then echo "$4"; else while sleep 20; do echo 'select 1;'; done; fi
+        if [[ -n ${4:-} ]]; then echo "$4"; else sleep 150; fi
     ) | PGHOST=$(address_of "$1") PGCONNECT_TIMEOUT=5 lab psql -XAtqw -p "$2" >"$log" 2>&1 &
     later "kill $!"
     true_within 10 grep -qsE '^[0-9.]+$' "$log"
