@@ -132,13 +132,13 @@ case_files_of_a_vip_that_fails_go_back_with_haproxys() {
     must 0 on lb1 pgsvc plan -i /root/vip.yml
     says 'nothing to do'
     # A port that is wrong for reasons of its own takes no change of keepalived's back.
-    on lb1 "echo 'disable health pg-test-primary/pg-test-1; set server pg-test-primary/pg-test-1 health down' | socat - UNIX-CONNECT:/run/haproxy/admin.sock" </dev/null
+    on lb1 "echo 'disable frontend pg-test-primary' | socat - UNIX-CONNECT:/run/haproxy/admin.sock" </dev/null
     sed 's/^\( *\)vip_mode: l2/&\n\1vip_vrid: 77/' "$(root_of lb1)/root/vip.yml" | put lb1 vrid.yml
     must 3 on lb1 pgsvc apply -i /root/vrid.yml --timeout 2
     says '1 of 2 ports wrong'
     says 'keepalived reloaded'
     must 0 on lb1 grep -c 'virtual_router_id.77' /etc/keepalived/pgsvc.d/pg-test.conf
-    on lb1 "echo 'set server pg-test-primary/pg-test-1 health up; enable health pg-test-primary/pg-test-1' | socat - UNIX-CONNECT:/run/haproxy/admin.sock" </dev/null
+    on lb1 "echo 'enable frontend pg-test-primary' | socat - UNIX-CONNECT:/run/haproxy/admin.sock" </dev/null
     # A keepalived that is broken for its own reasons keeps nobody from a change of HAProxy's.
     on lb1 "mkdir -p $unit && printf '[Service]\nExecStartPre=/bin/false\nRestart=no\n' >$unit/zz.conf && systemctl daemon-reload && systemctl stop keepalived" </dev/null
     inventory "$(cluster pg-test-2 b lb "$(second)")" | put lb1 other.yml

@@ -76,6 +76,9 @@ case_start_with_everybody_silent() {
 # Two members that claim to be the primary: nobody gets a connection, and surely not the wrong one.
 case_start_guard_refuses_two_primaries() {
     serving node2
+    # It would see to the second one by itself.
+    watch_off node2
+    later "watch_on node2"
     must 0 sql node2 5433 'select 1'
     later "socket node2 'enable health pg-test-primary/pg-test-2'"
     socket node2 'disable health pg-test-primary/pg-test-2; set server pg-test-primary/pg-test-2 health up'
