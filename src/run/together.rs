@@ -169,46 +169,46 @@ pub(super) mod tests {
         }
     }
 
-    #[test]
-    fn the_last_one_waits_for_the_others_and_goes_back_before_them() {
+    /// What is noted of a set with these changes when it was activated, and gone back from after `then`.
+    fn noted(changes: Vec<FileChange>, then: impl Fn(&Together<'_>)) -> [Vec<String>; 3] {
         let log = RefCell::default();
         let (one, two) = (Noting("one", true, &log), Noting("two", false, &log));
-        let plan = plan_of(vec![FileChange { path: "/x".into(), before: None, after: None }]);
+        let plan = plan_of(changes);
         let mut set = Together::default();
         set.add(&one, &plan);
         set.add_last(&two, &plan);
         set.serving().unwrap();
         set.activate(&plan).unwrap();
-        assert_eq!(*log.borrow(), ["one takes h"]);
-        assert_eq!(set.finish().unwrap_err().to_string(), "two: does not take it");
-        assert_eq!(log.take(), ["one takes h", "two takes h"]);
+        let taken = log.take();
+        then(&set);
+        let late = log.take();
         set.revert(&plan, &Serving::default()).unwrap();
-        assert_eq!(*log.borrow(), ["two back from h", "one back from h"]);
+        [taken, late, log.take()]
+    }
+
+    fn change() -> Vec<FileChange> {
+        vec![FileChange { path: "/x".into(), before: None, after: None }]
+    }
+
+    #[test]
+    fn the_last_one_waits_for_the_others_and_goes_back_before_them() {
+        let finish = |set: &Together<'_>| {
+            assert_eq!(set.finish().unwrap_err().to_string(), "two: does not take it");
+        };
+        let [taken, late, back] = noted(change(), finish);
+        assert_eq!((taken, late), (vec!["one takes h".to_owned()], vec!["two takes h".to_owned()]));
+        assert_eq!(back, ["two back from h", "one back from h"]);
     }
 
     #[test]
     fn what_was_there_before_is_not_taken_back() {
-        let log = RefCell::default();
-        let one = Noting("one", true, &log);
-        let plan = plan_of(Vec::new());
-        let mut set = Together::default();
-        set.add(&one, &plan);
-        set.activate(&plan).unwrap();
-        set.revert(&plan, &Serving::default()).unwrap();
-        assert_eq!(*log.borrow(), ["one takes h"]);
+        let [taken, _, back] = noted(Vec::new(), |_| ());
+        assert_eq!((taken, back), (vec!["one takes h".to_owned()], Vec::new()));
     }
 
     #[test]
     fn what_was_never_tried_is_not_taken_back() {
-        let log = RefCell::default();
-        let (one, two) = (Noting("one", true, &log), Noting("two", true, &log));
-        let plan = plan_of(vec![FileChange { path: "/x".into(), before: None, after: None }]);
-        let mut set = Together::default();
-        set.add(&one, &plan);
-        set.add_last(&two, &plan);
-        set.serving().unwrap();
-        set.activate(&plan).unwrap();
-        set.revert(&plan, &Serving::default()).unwrap();
-        assert_eq!(*log.borrow(), ["one takes h", "one back from h"]);
+        let [taken, _, back] = noted(change(), |_| ());
+        assert_eq!((taken, back), (vec!["one takes h".to_owned()], vec!["one back from h".to_owned()]));
     }
 }

@@ -31,14 +31,14 @@ pub(super) fn joint(
     let all = ready(node, all, own.installed.clone(), templates, &mut trial).ok()?;
     let set = Set { ready: &all, vips: vips.as_ref().filter(|part| part.moves()), daemon };
     let both = set.together(node);
-    if trial.failed || all.plan.action != Action::Reload || tx.refuses(&both, &both.plan()?).is_err() {
+    let whole = both.plan()?;
+    if trial.failed || all.plan.action != Action::Reload || tx.refuses(&both, &whole).is_err() {
         return None;
     }
     let installed = replace(node, &set, Some(&own.model), tx, &mut trial);
     if installed.is_err() || trial.rolled_back {
         return None;
     }
-    let whole = both.plan()?;
     let changes: Vec<_> = whole.changes.iter().map(|c| (cluster_of(c), Change::of(c))).collect();
     queue::tell(node, &guests, &all.plan.reason, &changes);
     let more =
